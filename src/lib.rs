@@ -1,0 +1,33 @@
+//! vsmtp, a mail server whose policy is a script.
+//!
+//! The folder tree is the architecture: a folder is a layer, a file is a noun of RFC 5321 or RFC 5598, and imports
+//! only point down. `tests/layers.rs` holds the table of who may import whom, and fails on any other edge.
+//!
+//! | layer | module | what it is |
+//! |---|---|---|
+//! | 0 | [`mail`] | what a mail is: addresses, envelopes, transactions, header fields; values only |
+//!
+//! # The path of a message
+//!
+//! ```text
+//! socket ─ server::listener ─ server::connection ─┬─ tls            from the first octet, or after STARTTLS
+//!                                                 ├─ smtp::session  lines in, Step out
+//!                                                 ├─ rules          on Step::Ask, stage by stage
+//!                                                 └─ queue          a draft fills while DATA arrives
+//!           final dot: rules (preq) → trace header field → queue.commit (durable) → 250
+//! queue ─ delivery::worker ─┬─ delivery::relay ─ smtp::client ─ next hop
+//!                           ├─ delivery::maildir
+//!                           └─ mail::dsn ─ queue
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod mail;

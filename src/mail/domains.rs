@@ -1,0 +1,268 @@
+//! The domains that are ours: which mailboxes they have, and where an address of theirs leads.
+
+use super::{Address, Recipient};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+/// The local-parts that receive mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mailboxes {
+    /// `"*"`: every local-part.
+    All,
+    /// These, compared without case; `postmaster` is always among them (RFC 5321 §4.5.1).
+    Named(HashSet<String>),
+}
+
+/// How mail for a domain of ours leaves the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Into a Maildir of ours.
+    #[default]
+    Maildir,
+    /// `lmtp:unix:/path`
+    LmtpUnix(PathBuf),
+    /// `lmtp:host:port`
+    LmtpTcp {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// `smtp://host:port`
+    Smtp {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+}
+
+/// One domain of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Who receives mail here.
+    pub mailboxes: Mailboxes,
+    /// From local-part (lower case) to the addresses that stand for it.
+    pub aliases: HashMap<String, Vec<Address>>,
+    /// Where its mail goes.
+    pub transport: Transport,
+}
+
+/// All domains of ours. A subdomain without its own entry belongs to its nearest enabled parent.
+#[derive(Clone, Debug, Default)]
+pub struct Domains {
+    by_name: HashMap<String, Domain>,
+}
+
+/// Where an address leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution<'a> {
+    /// A mailbox of this domain of ours.
+    Mailbox(&'a Domain),
+    /// An alias of this domain: the mail goes to these instead.
+    Alias(&'a [Address]),
+    /// A domain of ours that has no such mailbox.
+    Unknown(&'a Domain),
+    /// Not a domain of ours.
+    Elsewhere,
+}
+
+impl Domains {
+    /// The table of `domains`.
+    pub fn new(domains: impl IntoIterator<Item = Domain>) -> Self {
+        Self {
+            by_name: domains
+                .into_iter()
+                .map(|domain| (domain.name.clone(), domain))
+                .collect(),
+        }
+    }
+
+    /// The entry that speaks for `name`: its own, or that of its nearest enabled parent.
+    pub fn find(&self, name: &str) -> Option<&Domain> {
+        let name = name.to_ascii_lowercase();
+        let mut rest = name.as_str();
+        loop {
+            if let Some(domain) = self.by_name.get(rest) {
+                return Some(domain);
+            }
+            (_, rest) = rest.split_once('.')?;
+        }
+    }
+
+    /// Where `address` leads.
+    pub fn resolve(&self, address: &Address) -> Resolution<'_> {
+        let Some(domain) = self.find(address.domain()) else {
+            return Resolution::Elsewhere;
+        };
+        let local_part = address.local_part().to_lowercase();
+        if let Some(addresses) = domain.aliases.get(&local_part) {
+            return Resolution::Alias(addresses);
+        }
+        match &domain.mailboxes {
+            Mailboxes::All => Resolution::Mailbox(domain),
+            Mailboxes::Named(names)
+                if local_part == "postmaster" || names.contains(&local_part) =>
+            {
+                Resolution::Mailbox(domain)
+            }
+            Mailboxes::Named(_) => Resolution::Unknown(domain),
+        }
+    }
+
+    /// Who receives what is sent to `recipients`: aliases are replaced by what they lead to, as often as it takes.
+    /// Order is kept, everyone is named once, and inherits what was decided for the recipient.
+    ///
+    /// An alias that names itself is a mailbox as well: `info: info, jane` is a copy for Jane. One that would lead to
+    /// nobody at all, because aliases go round in a circle, stays as it is.
+    pub fn expand(&self, recipients: Vec<Recipient>) -> Vec<Recipient> {
+        let mut named = HashSet::new();
+        let mut receivers = Vec::new();
+        for recipient in recipients {
+            let mut addresses = self.receivers_of(&recipient.address);
+            if addresses.is_empty() {
+                addresses.push(recipient.address.clone());
+            }
+            for address in addresses {
+                let quarantine = recipient.quarantine.clone();
+                if named.insert((self.canonical(&address), quarantine)) {
+                    receivers.push(Recipient {
+                        address,
+                        ..recipient.clone()
+                    });
+                }
+            }
+        }
+        receivers
+    }
+
+    /// Everyone whom `address` leads to, in order; nobody where its aliases only go round in a circle.
+    fn receivers_of(&self, address: &Address) -> Vec<Address> {
+        let mut receivers = Vec::new();
+        let mut followed = HashSet::new();
+        let mut waiting = vec![(address, false)];
+        while let Some((address, names_itself)) = waiting.pop() {
+            let canonical = self.canonical(address);
+            match self.resolve(address) {
+                Resolution::Alias(addresses) if !names_itself => {
+                    if followed.insert(canonical.clone()) {
+                        let next = addresses.iter().rev();
+                        waiting.extend(next.map(|next| (next, self.canonical(next) == canonical)));
+                    }
+                }
+                _ => receivers.push(address.clone()),
+            }
+        }
+        receivers
+    }
+
+    /// `address` in the one spelling that all spellings of the same mailbox share.
+    fn canonical(&self, address: &Address) -> (String, String) {
+        let local_part = address.local_part();
+        let local_part = match self.find(address.domain()) {
+            Some(_) => local_part.to_lowercase(),
+            None => local_part.to_owned(),
+        };
+        (local_part, address.domain().to_ascii_lowercase())
+    }
+
+    /// Every domain, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Domain> {
+        self.by_name.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, Domain, Domains, Mailboxes, Recipient, Resolution, Transport};
+
+    #[test]
+    fn an_address_leads_where_its_domain_says() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let alias = vec![address("jones@elsewhere.org")];
+        let domains = Domains::new([Domain {
+            name: "example.com".into(),
+            mailboxes: Mailboxes::Named(["jones".to_owned()].into()),
+            aliases: [("info".to_owned(), alias.clone())].into(),
+            transport: Transport::Maildir,
+        }]);
+        let ours = domains.find("example.com").unwrap();
+        for (text, expected) in [
+            ("jones@example.com", Resolution::Mailbox(ours)),
+            ("JONES@Example.COM", Resolution::Mailbox(ours)),
+            ("jones@mx.example.com", Resolution::Mailbox(ours)),
+            ("Postmaster@example.com", Resolution::Mailbox(ours)),
+            ("Info@example.com", Resolution::Alias(&alias)),
+            ("green@example.com", Resolution::Unknown(ours)),
+            ("jones@com", Resolution::Elsewhere),
+            ("jones@notexample.com", Resolution::Elsewhere),
+            ("jones@[192.0.2.1]", Resolution::Elsewhere),
+        ] {
+            assert_eq!(domains.resolve(&address(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn aliases_expand_to_everyone_once() {
+        let aliases = [
+            (
+                "staff",
+                "jane@example.com, info@example.com, jones@elsewhere.org",
+            ),
+            ("info", "Info@example.com, JANE@example.com"),
+            ("around", "about@example.com"),
+            ("about", "AROUND@example.com"),
+            ("out", "around@example.com, jane@example.com"),
+            ("nobody", ""),
+        ];
+        let address = |text: &str| Address::parse(text.trim()).unwrap();
+        let list = |text: &str| -> Vec<Address> {
+            text.split(',')
+                .filter(|one| !one.is_empty())
+                .map(address)
+                .collect()
+        };
+        let domains = Domains::new([Domain {
+            name: "example.com".into(),
+            mailboxes: Mailboxes::All,
+            aliases: aliases
+                .map(|(local_part, to)| (local_part.to_owned(), list(to)))
+                .into(),
+            transport: Transport::Maildir,
+        }]);
+        for (to, expected) in [
+            ("jane@example.com, Jane@EXAMPLE.com", "jane@example.com"),
+            ("a@b.org, A@b.org, a@B.org", "a@b.org, A@b.org"),
+            (
+                "Staff@example.com, jane@example.com",
+                "jane@example.com, Info@example.com, jones@elsewhere.org",
+            ),
+            (
+                "a@b.org, around@example.com, nobody@example.com",
+                "a@b.org, around@example.com, nobody@example.com",
+            ),
+            ("out@example.com", "jane@example.com"),
+        ] {
+            for quarantine in [None, Some("spam".to_owned())] {
+                let recipient = |address| Recipient {
+                    address,
+                    quarantine: quarantine.clone(),
+                    edition: None,
+                };
+                let recipients = list(to).into_iter().map(recipient).collect();
+                let expected: Vec<_> = list(expected).into_iter().map(recipient).collect();
+                assert_eq!(domains.expand(recipients), expected, "{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn quarantine_keeps_copies_apart() {
+        let address = Address::parse("a@b.org").unwrap();
+        let mut recipients = vec![Recipient::from(address); 2];
+        recipients[1].quarantine = Some("spam".into());
+        assert_eq!(Domains::default().expand(recipients.clone()), recipients);
+    }
+}

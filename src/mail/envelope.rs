@@ -1,0 +1,69 @@
+//! The envelope of RFC 5321 §2.3.1: what travels beside the content.
+
+use super::{Address, Edition};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// The reverse-path of MAIL FROM: an address, or the null path `<>` of notifications.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReversePath(pub Option<Address>);
+
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .as_ref()
+            .map_or(Ok(()), |address| f.write_str(address.as_str()))
+    }
+}
+
+/// What BODY= said of the content (RFC 6152).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// `7BIT`, also when nothing was said.
+    #[default]
+    SevenBit,
+    /// `8BITMIME`.
+    EightBitMime,
+}
+
+/// One forward-path, and what policy decided for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Where the message goes.
+    pub address: Address,
+    /// The quarantine that a rule put it in, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+    /// The header section that rules made for it. Meant for whoever commits the message, and kept no longer.
+    #[serde(skip)]
+    pub edition: Option<Arc<Edition>>,
+}
+
+impl From<Address> for Recipient {
+    fn from(address: Address) -> Self {
+        Self {
+            address,
+            quarantine: None,
+            edition: None,
+        }
+    }
+}
+
+/// Who sends, who receives, and how the content may be handled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The path of MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// The paths of each RCPT TO that was accepted, in order.
+    pub recipients: Vec<Recipient>,
+    /// The BODY parameter.
+    #[serde(default)]
+    pub body: Body,
+    /// Whether the client gave SMTPUTF8 (RFC 6531).
+    #[serde(default)]
+    pub smtputf8: bool,
+    /// The octets that SIZE= declared (RFC 1870).
+    #[serde(default)]
+    pub declared_size: Option<u64>,
+}

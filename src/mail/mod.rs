@@ -1,0 +1,23 @@
+//! What a mail is: values that every other layer speaks of. No I/O, no clock, no protocol.
+
+mod address;
+mod credentials;
+mod domains;
+pub mod dsn;
+mod envelope;
+pub mod header;
+mod message;
+mod status;
+pub mod trace;
+mod transaction;
+
+pub use address::{Address, AddressError, is_domain};
+pub use credentials::{Credentials, User};
+pub use domains::{Domain, Domains, Mailboxes, Resolution, Transport};
+pub use envelope::{Body, Envelope, Recipient, ReversePath};
+pub use header::{FieldError, HeaderSection};
+pub use message::{Edition, Message, MessageError, Octets, Source};
+pub use status::Status;
+pub use transaction::{
+    Connection, Helo, MessageId, Service, TlsSession, Transaction, UnknownService,
+};
