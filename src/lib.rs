@@ -6,6 +6,7 @@
 //! | layer | module | what it is |
 //! |---|---|---|
 //! | 0 | [`mail`] | what a mail is: addresses, envelopes, transactions, header fields; values only |
+//! | 0 | [`dns`] | the one resolver |
 //! | 0 | [`script`] | the Rhai engine: limits, file loading, errors with file:line:column |
 //!
 //! # The path of a message
@@ -31,5 +32,6 @@
     )
 )]
 
+pub mod dns;
 pub mod mail;
 pub mod script;
