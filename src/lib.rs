@@ -8,6 +8,7 @@
 //! | 0 | [`mail`] | what a mail is: addresses, envelopes, transactions, header fields; values only |
 //! | 0 | [`dns`] | the one resolver |
 //! | 0 | [`script`] | the Rhai engine: limits, file loading, errors with file:line:column |
+//! | 1 | [`smtp`] | the protocol: no socket, no clock, no file, no policy |
 //!
 //! # The path of a message
 //!
@@ -35,3 +36,4 @@
 pub mod dns;
 pub mod mail;
 pub mod script;
+pub mod smtp;
