@@ -9,6 +9,7 @@
 //! | 0 | [`dns`] | the one resolver |
 //! | 0 | [`script`] | the Rhai engine: limits, file loading, errors with file:line:column |
 //! | 1 | [`smtp`] | the protocol: no socket, no clock, no file, no policy |
+//! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //!
 //! # The path of a message
 //!
@@ -37,3 +38,4 @@ pub mod dns;
 pub mod mail;
 pub mod script;
 pub mod smtp;
+pub mod tls;
