@@ -10,6 +10,7 @@
 //! | 0 | [`script`] | the Rhai engine: limits, file loading, errors with file:line:column |
 //! | 1 | [`smtp`] | the protocol: no socket, no clock, no file, no policy |
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
+//! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
 //!
 //! # The path of a message
 //!
@@ -34,6 +35,7 @@
     )
 )]
 
+pub mod authentication;
 pub mod dns;
 pub mod mail;
 pub mod script;
