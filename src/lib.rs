@@ -9,6 +9,7 @@
 //! | 0 | [`dns`] | the one resolver |
 //! | 0 | [`script`] | the Rhai engine: limits, file loading, errors with file:line:column |
 //! | 1 | [`smtp`] | the protocol: no socket, no clock, no file, no policy |
+//! | 1 | [`queue`] | what was acknowledged and is not yet delivered, durably |
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
 //!
@@ -38,6 +39,7 @@
 pub mod authentication;
 pub mod dns;
 pub mod mail;
+pub mod queue;
 pub mod script;
 pub mod smtp;
 pub mod tls;

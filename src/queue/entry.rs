@@ -1,0 +1,132 @@
+//! One queued message: its envelope, and the state of each recipient.
+//!
+//! The content is kept apart (see `queue/record.rs`), so that recording an attempt rewrites no body.
+
+use super::store::DueKey;
+use crate::mail::{Body, Envelope, MessageId, Recipient, ReversePath};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A message taken from the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub id: MessageId,
+    /// Where notifications go.
+    pub reverse_path: ReversePath,
+    /// What BODY= said of the content (RFC 6152).
+    #[serde(default)]
+    pub body: Body,
+    /// Whether the client gave SMTPUTF8 (RFC 6531).
+    #[serde(default)]
+    pub smtputf8: bool,
+    /// When it was committed.
+    pub arrived: Timestamp,
+    /// Who still waits.
+    pub pending: Vec<Pending>,
+    /// Whether the body lies in a file of its own.
+    #[serde(default)]
+    pub(super) aside: bool,
+    /// How often the entry was rewritten: of two copies the greater is the later.
+    #[serde(skip)]
+    pub(super) revision: u32,
+    /// Where the due index names it.
+    #[serde(skip)]
+    pub(super) filed: Option<DueKey>,
+}
+
+/// A recipient that still waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Who.
+    pub recipient: Recipient,
+    /// How often delivery was tried.
+    pub attempts: u32,
+    /// The earliest next attempt; `None`: held until something wakes it.
+    pub due: Option<Timestamp>,
+    /// Whether the sender was told that it takes long.
+    #[serde(default)]
+    pub warned: bool,
+}
+
+/// What became of one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which of [`Entry::pending`].
+    pub index: usize,
+    /// And what.
+    pub state: State,
+}
+
+/// The result of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Done.
+    Delivered,
+    /// Given up. Whoever is to be told must have been told before: nothing is left of the recipient.
+    Failed,
+    /// Try again later.
+    Deferred,
+    /// Try again later; the sender was told that it takes long.
+    Delayed,
+    /// Was not tried, since others are being tried: no attempt is counted.
+    Postponed,
+    /// Wait without being tried, until `Queue::wake`.
+    Held,
+}
+
+impl Entry {
+    /// The entry of a message that arrives now: every recipient is due at once.
+    pub(super) fn new(id: MessageId, envelope: Envelope, arrived: Timestamp, aside: bool) -> Self {
+        let pending = envelope
+            .recipients
+            .into_iter()
+            .map(|recipient| Pending {
+                recipient,
+                attempts: 0,
+                due: Some(arrived),
+                warned: false,
+            })
+            .collect();
+        Self {
+            id,
+            reverse_path: envelope.reverse_path,
+            body: envelope.body,
+            smtputf8: envelope.smtputf8,
+            arrived,
+            pending,
+            aside,
+            revision: 0,
+            filed: None,
+        }
+    }
+
+    /// The recipients whose attempt is due at `now`, with their index.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (usize, &Pending)> {
+        self.pending
+            .iter()
+            .enumerate()
+            .filter(move |(_, pending)| pending.due.is_some_and(|due| due <= now))
+    }
+
+    /// A recipient by its index in [`Entry::pending`].
+    pub fn recipient(&self, index: usize) -> Option<&Recipient> {
+        self.pending.get(index).map(|pending| &pending.recipient)
+    }
+
+    /// The entry as it is rewritten.
+    pub(super) fn next_revision(mut self) -> Self {
+        self.revision = self.revision.saturating_add(1);
+        self
+    }
+
+    /// Where the due index must name it: at the earliest of its recipients; nowhere while all are held.
+    pub(super) fn due_key(&self) -> Option<DueKey> {
+        let earliest = self
+            .pending
+            .iter()
+            .filter_map(|pending| pending.due)
+            .min()?;
+        Some(DueKey::new(earliest, self.id))
+    }
+}
