@@ -12,6 +12,7 @@
 //! | 1 | [`queue`] | what was acknowledged and is not yet delivered, durably |
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
+//! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //!
 //! # The path of a message
 //!
@@ -40,6 +41,7 @@ pub mod authentication;
 pub mod dns;
 pub mod mail;
 pub mod queue;
+pub mod rules;
 pub mod script;
 pub mod smtp;
 pub mod tls;

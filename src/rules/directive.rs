@@ -1,0 +1,193 @@
+//! `rule "name" || …` and `action "name" || …`: how they are read, and how their bodies run.
+
+use super::scene::Stand;
+use super::state::State;
+use crate::script::{Diagnostic, Fault, diagnose, line_and_column, stamp};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, EvalContext, Expression, FnPtr, GlobalRuntimeState,
+    ImmutableString, NativeCallContext, ParseError, Position,
+};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Whether a directive decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Returns a state.
+    Rule,
+    /// Returns nothing.
+    Action,
+}
+
+/// One directive of a rule file.
+pub(super) struct Directive {
+    pub(super) kind: Kind,
+    pub(super) name: ImmutableString,
+    /// Of its name.
+    pub(super) position: Position,
+    body: FnPtr,
+    /// What the body may refer to: the functions, constants and imports of the file that it is written in. A function
+    /// pointer does not carry them.
+    world: GlobalRuntimeState,
+}
+
+/// A directive as a value of the language.
+pub(super) type SharedDirective = Arc<Directive>;
+
+impl fmt::Debug for Directive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.kind, self.name)
+    }
+}
+
+/// Makes `engine` read directives.
+pub(super) fn register(engine: &mut Engine) {
+    for (keyword, kind) in [("rule", Kind::Rule), ("action", Kind::Action)] {
+        engine.register_custom_syntax_with_state_raw(
+            keyword,
+            move |symbols, next, _| parse(keyword, symbols, next),
+            false,
+            move |context, inputs, _| directive(kind, context, inputs),
+        );
+    }
+    engine.register_type_with_name::<SharedDirective>("directive");
+    // Reserved, so that files which have it are not taken for broken syntax.
+    engine.register_custom_syntax_with_state_raw(
+        "delegate",
+        |_, _, _| {
+            Err(Fault::new(
+                "this version does not run `delegate`",
+                "take the directive out",
+            )
+            .in_syntax())
+        },
+        false,
+        |_, _, _| Ok(Dynamic::UNIT),
+    );
+}
+
+/// What comes after `symbols`: a name, then a closure without parameters.
+fn parse(
+    keyword: &str,
+    symbols: &[ImmutableString],
+    next: &str,
+) -> Result<Option<ImmutableString>, ParseError> {
+    match symbols.len() {
+        1 if next.starts_with('"') => Ok(Some("$string$".into())),
+        1 => Err(Fault::new(
+            format!("the name of a {keyword} is a string, not {next}"),
+            "write it in double quotes",
+        )
+        .in_syntax()),
+        2 if next == "||" => Ok(Some("$func$".into())),
+        2 if next == "|" => Err(Fault::new(
+            format!("the body of this {keyword} takes no parameters"),
+            "begin it with ||",
+        )
+        .in_syntax()),
+        2 => Err(Fault::new(
+            format!("the name of this {keyword} is followed by {next:?}"),
+            "write || and then an expression or a block",
+        )
+        .in_syntax()),
+        _ => Ok(None),
+    }
+}
+
+fn directive(
+    kind: Kind,
+    context: &mut EvalContext<'_, '_, '_, '_, '_, '_>,
+    inputs: &[Expression<'_>],
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let [name, body] = inputs else {
+        return Err(Fault::new("a directive is not whole", "correct the syntax").into());
+    };
+    let position = name.position();
+    let name = name
+        .get_literal_value::<ImmutableString>()
+        .unwrap_or_default();
+    let mut body: FnPtr = body
+        .eval_with_context(context)?
+        .try_cast_result()
+        .map_err(|other| {
+            Fault::new(
+                format!("the body of {name:?} is of type {}", other.type_name()),
+                "write || and then an expression or a block",
+            )
+            .at(position)
+        })?;
+    // What a body captures is shared with the file, and so between all sessions: each run gets its own copy.
+    for captured in body.iter_curry_mut() {
+        *captured = captured.flatten_clone();
+    }
+    let mut world = context.global_runtime_state().clone();
+    world.level = 0;
+    Ok(Dynamic::from(Arc::new(Directive {
+        kind,
+        name,
+        position,
+        body,
+        world,
+    })))
+}
+
+impl Directive {
+    /// Runs the body on the scene that is on `stand`.
+    ///
+    /// # Errors
+    /// Whatever went wrong in it, told for the log.
+    pub(super) fn run(
+        &self,
+        engine: &Engine,
+        file: &Path,
+        stand: &Stand,
+    ) -> Result<State, Diagnostic> {
+        let mut world = self.world.clone();
+        world.tag = stand.tag();
+        world.num_operations = stamp();
+        let source = world.source.clone();
+        let call = NativeCallContext::new_with_all_fields(
+            engine,
+            self.body.fn_name(),
+            source.as_deref(),
+            &world,
+            self.position,
+        );
+        // Our functions cannot panic. Should Rhai, a session must not end with a rule.
+        let result = catch_unwind(AssertUnwindSafe(|| self.body.call_raw(&call, None, [])))
+            .unwrap_or_else(|_| {
+                Err(Fault::new("the script engine panicked", "report this as a fault").into())
+            });
+        let value = result.map_err(|error| {
+            let mut diagnostic = diagnose(file, &error);
+            diagnostic.position = diagnostic.position.or(line_and_column(self.position));
+            diagnostic
+        })?;
+        self.state(engine, value).map_err(|fault| Diagnostic {
+            file: Some(file.to_owned()),
+            position: line_and_column(self.position),
+            what: fault.what,
+            remedy: fault.remedy,
+        })
+    }
+
+    /// The state that the body's value stands for. A body that says nothing, such as an `if` without `else`, decides nothing.
+    fn state(&self, engine: &Engine, value: Dynamic) -> Result<State, Fault> {
+        let kind = engine.map_type_name(value.type_name());
+        match (self.kind, value.try_cast_result::<State>()) {
+            (Kind::Rule, Ok(state)) => Ok(state),
+            (Kind::Rule, Err(value)) if value.is_unit() => Ok(State::Next),
+            (Kind::Rule, Err(_)) => Err(Fault::new(
+                format!("the rule returned a value of type {kind}"),
+                "let it return a state such as state::next()",
+            )),
+            (Kind::Action, Ok(state)) if state != State::Next => Err(Fault::new(
+                format!("the action returned the state {}", state.name()),
+                "make it a rule, or let it return nothing",
+            )),
+            (Kind::Action, _) => Ok(State::Next),
+        }
+    }
+}

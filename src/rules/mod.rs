@@ -1,0 +1,156 @@
+//! Policy: the vSL rules of `filter.vsl` and of each domain, run stage by stage, and the built-in guard behind them.
+//!
+//! [`Rules`] are compiled once and shared; a [`Policy`] is one session's memory of what they decided. Start at
+//! [`Policy::run`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `policy` | a stage from its question to its [`Verdict`]: which state of which file does what |
+//! | `groups` | which file runs, by sender and recipient |
+//! | `guard` | what decides where no rule did |
+//! | `file`, `directive`, `review` | how a rule file is read, run, and found wanting before mail arrives |
+//! | `scene` | how a native function reaches the transaction of the rule that called it |
+//! | `state`, `object` | the values of the language |
+//! | `api` | its functions, one file for each namespace: the manual |
+//!
+//! Invariants: rules run in place, and wait at most for a disk; nothing is compiled while mail arrives; a rule that fails,
+//! in whatever way, answers 451 and harms nobody else; no rule puts a raw octet on the wire (see [`Reply`]).
+//!
+//! [`Reply`]: crate::smtp::Reply
+
+mod api;
+mod directive;
+mod file;
+mod groups;
+mod guard;
+mod object;
+mod policy;
+mod review;
+mod scene;
+mod stage;
+mod state;
+
+pub use policy::{Policy, Verdict};
+pub use stage::Stage;
+
+use crate::authentication::Saslauthd;
+use crate::mail::Domains;
+use crate::script::{self, Diagnostic, Limits};
+use file::RuleFile;
+use groups::{DomainRules, Group, load_if_present};
+use rhai::{Engine, OptimizationLevel};
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the rules are (`app.vsl`), and what they may touch.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration root: imports never leave it.
+    pub root: PathBuf,
+    /// `app.vsl.filter_path`, absolute.
+    pub filter: PathBuf,
+    /// `NAME` and folder of each enabled domain.
+    pub domains: Vec<(String, PathBuf)>,
+    /// `app.dirpath`: where rules may write files.
+    pub app: PathBuf,
+    /// `app.logs.filename`: where `log()` writes instead of the log.
+    pub log: Option<PathBuf>,
+    /// `server.smtp.auth.saslauthd`: the socket of the daemon that verifies the users of this machine.
+    pub saslauthd: PathBuf,
+}
+
+/// Every rule, compiled once, shared by all sessions.
+pub struct Rules {
+    engine: Engine,
+    /// `filter.vsl`; without it everything is refused.
+    filter: Option<RuleFile>,
+    of_domains: DomainRules,
+    domains: Arc<Domains>,
+    /// `app.dirpath`
+    app: Arc<Path>,
+}
+
+/// What one run of one rule may use up. Arrays and maps are small because they can be nested as deep as they are large,
+/// and are then dropped by recursion; `file()` makes lists of any length.
+const LIMITS: Limits = Limits {
+    operations: 1_000_000,
+    deadline: Duration::from_secs(1),
+    call_levels: 16,
+    string_size: 1 << 20,
+    array_size: 1024,
+    map_size: 256,
+};
+
+impl Rules {
+    /// Reads and compiles every rule file. `domains` are those that the guard and the choice of files go by.
+    ///
+    /// # Errors
+    /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
+    pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
+        Self::load_within(options, domains, &LIMITS)
+    }
+
+    fn load_within(
+        options: &Options,
+        domains: Arc<Domains>,
+        limits: &Limits,
+    ) -> Result<Arc<Self>, Vec<Diagnostic>> {
+        let mut engine = script::engine(&options.root, limits);
+        // The review wants to see what was written, not what is left of it.
+        engine.set_optimization_level(OptimizationLevel::None);
+        directive::register(&mut engine);
+        let saslauthd = Saslauthd::new(options.saslauthd.clone());
+        api::register(
+            &mut engine,
+            &options.root,
+            options.log.as_deref(),
+            saslauthd,
+        )
+        .map_err(|error| vec![error])?;
+        let filter = load_if_present(&engine, &options.filter);
+        let of_domains = DomainRules::load(&engine, &options.domains);
+        match (filter, of_domains) {
+            (Ok(filter), Ok(of_domains)) => {
+                if filter.is_none() {
+                    let file = options.filter.display();
+                    tracing::warn!(target: "rules", "{file} is missing: every connection is refused");
+                }
+                Ok(Arc::new(Self {
+                    engine,
+                    filter,
+                    of_domains,
+                    domains,
+                    app: options.app.as_path().into(),
+                }))
+            }
+            (filter, of_domains) => {
+                let errors = [filter.err(), of_domains.err()];
+                let mut errors: Vec<_> = errors.into_iter().flatten().flatten().collect();
+                // A module is found wanting by each file that imports it.
+                let mut seen = HashSet::new();
+                errors.retain(|error| seen.insert(error.to_string()));
+                Err(errors)
+            }
+        }
+    }
+
+    /// The file that answers for `group`, if there is one.
+    fn file(&self, group: &Group) -> Option<&RuleFile> {
+        match group {
+            Group::Relay => self.filter.as_ref(),
+            _ => self.of_domains.file(group),
+        }
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("filter", &self.filter)
+            .field("of_domains", &self.of_domains)
+            .finish_non_exhaustive()
+    }
+}
