@@ -13,6 +13,7 @@
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
+//! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //!
 //! # The path of a message
 //!
@@ -43,5 +44,6 @@ pub mod mail;
 pub mod queue;
 pub mod rules;
 pub mod script;
+pub mod server;
 pub mod smtp;
 pub mod tls;
