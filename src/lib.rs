@@ -14,6 +14,7 @@
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
+//! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
 //!
 //! # The path of a message
 //!
@@ -39,6 +40,7 @@
 )]
 
 pub mod authentication;
+pub mod delivery;
 pub mod dns;
 pub mod mail;
 pub mod queue;

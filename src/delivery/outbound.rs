@@ -1,0 +1,147 @@
+//! Copies that leave this machine: one message for one destination, when its turn has come.
+
+use super::attempt::{Attempt, Place};
+use super::lanes::{Lanes, Limits};
+use super::local::Damaged;
+use super::relay::{Destination, Relay};
+use crate::mail::Status;
+use crate::queue::{self, Content, Entry, Queue};
+use crate::smtp::client::{Message, Outcome, Survey};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A lane is as wide as what most servers let one client have, and all of them together as wide as a small machine bears.
+/// Who waits costs an envelope.
+const LIMITS: Limits = Limits {
+    per_destination: 20,
+    total: 200,
+    waiting_per_destination: 500,
+    waiting: 8000,
+};
+/// Octets of content that are looked at together.
+const PIECE: usize = 64 * 1024;
+
+/// Sends copies on, in turn.
+pub(super) struct Outbound {
+    relay: Relay,
+    lanes: Lanes,
+    chance: RandomState,
+    draws: AtomicU64,
+}
+
+impl Outbound {
+    pub fn new(relay: Relay) -> Self {
+        Self {
+            relay,
+            lanes: Lanes::new(LIMITS),
+            chance: RandomState::new(),
+            draws: AtomicU64::new(0),
+        }
+    }
+
+    /// How this server names itself.
+    pub fn name(&self) -> &str {
+        self.relay.name()
+    }
+
+    /// Tries once to hand the message on to `recipients`, all at `to`; nobody is tried once `stopped` has completed before
+    /// their turn.
+    ///
+    /// # Errors
+    /// The message is damaged.
+    pub async fn deliver(
+        &self,
+        queue: &Queue,
+        entry: &Entry,
+        to: &Destination,
+        recipients: &[usize],
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Vec<Attempt>, Damaged> {
+        let name = to.to_string();
+        let turn = tokio::select! {
+            biased;
+            () = stopped => return Ok(Vec::new()),
+            turn = self.lanes.enter(&name) => turn,
+        };
+        let Some(_turn) = turn else {
+            let postponed = recipients.iter().map(|&index| Attempt::postponed(index));
+            return Ok(postponed.collect());
+        };
+        let (mut content, survey) = match open(queue, entry).await? {
+            Ok(opened) => opened,
+            Err(outcome) => {
+                let attempt = |&index| Attempt::local(index, Place::Elsewhere, outcome.clone());
+                return Ok(recipients.iter().map(attempt).collect());
+            }
+        };
+        let message = message(entry, recipients, survey);
+        let mut random = |below| self.draw(below);
+        let deliveries = self
+            .relay
+            .deliver(to, &message, &mut content, &mut random)
+            .await;
+        let attempts = recipients.iter().zip(deliveries);
+        Ok(attempts
+            .map(|(&index, delivery)| Attempt {
+                remote: delivery.remote,
+                ..Attempt::local(index, Place::Elsewhere, delivery.outcome)
+            })
+            .collect())
+    }
+
+    /// A number below `below`, as good as random for choosing among equals.
+    fn draw(&self, below: usize) -> usize {
+        let drawn = self
+            .chance
+            .hash_one(self.draws.fetch_add(1, Ordering::Relaxed));
+        usize::try_from(drawn % (below.max(1) as u64)).unwrap_or(0)
+    }
+}
+
+/// The content and what it is like, or why it cannot be had now.
+async fn open(queue: &Queue, entry: &Entry) -> Result<Result<(Content, Survey), Outcome>, Damaged> {
+    let (queue, id) = (queue.clone(), entry.id);
+    let defer = |cause: String| Ok(Err(Outcome::Deferred(Status::new(4, 3, 0), cause)));
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut content = queue.content(id).map_err(|error| match error {
+            queue::Error::Damaged(_) => io::ErrorKind::InvalidData.into(),
+            other => io::Error::other(other),
+        })?;
+        let survey = survey(&mut content)?;
+        Ok::<_, io::Error>((content, survey))
+    });
+    match opened.await {
+        Ok(Ok(opened)) => Ok(Ok(opened)),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(Damaged),
+        Ok(Err(error)) => defer(error.to_string()),
+        Err(error) => defer(error.to_string()),
+    }
+}
+
+fn survey(content: &mut Content) -> io::Result<Survey> {
+    let mut survey = Survey::default();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match content.read(&mut piece) {
+            Ok(0) => return Ok(survey),
+            Ok(count) => survey.add(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn message(entry: &Entry, recipients: &[usize], survey: Survey) -> Message {
+    let recipients = recipients
+        .iter()
+        .filter_map(|&index| entry.recipient(index));
+    Message {
+        reverse_path: entry.reverse_path.clone(),
+        recipients: recipients.map(|r| r.address.clone().into()).collect(),
+        survey,
+        smtputf8: entry.smtputf8,
+        wanted: None,
+        envelope_id: None,
+    }
+}

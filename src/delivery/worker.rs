@@ -1,0 +1,256 @@
+//! One message: finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
+//! queue what became of it.
+
+use super::attempt::{self, Attempt, Place};
+use super::local::{self, Damaged};
+use super::notice::{Notice, Subject};
+use super::outbound::Outbound;
+use super::relay::Relay;
+use super::route::Plan;
+use super::{Options, relay};
+use crate::mail::dsn::Action;
+use crate::mail::{Domains, MessageId, Status};
+use crate::queue::{self, Entry, Outcome, Queue, State};
+use crate::smtp::client;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How many messages are delivered here at the same time: enough that their syncs share the disk's.
+const LOCAL: usize = 64;
+/// How long to wait before the queue is told again what it could not record.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a server has to take what is being sent when the daemon stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Delivers messages, one at a time or many.
+pub(super) struct Worker {
+    queue: Queue,
+    domains: Arc<ArcSwap<Domains>>,
+    options: Options,
+    outbound: Outbound,
+    local: Semaphore,
+    /// Messages with an id below this came before this process began to deliver.
+    first: MessageId,
+    stopping: watch::Sender<bool>,
+}
+
+/// What was found out about a message, sorted for those who are told.
+struct Record {
+    outcomes: Vec<Outcome>,
+    notices: [Notice; 2],
+}
+
+impl Worker {
+    pub fn new(
+        queue: Queue,
+        domains: Arc<ArcSwap<Domains>>,
+        relay: Relay,
+        options: Options,
+    ) -> Self {
+        Self {
+            first: queue.next_id(),
+            queue,
+            domains,
+            options,
+            outbound: Outbound::new(relay),
+            local: Semaphore::new(LOCAL),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// No longer waits for what may take long: a turn, a slow server, a queue that cannot be written. What could not be
+    /// done or recorded is done again after the restart.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    async fn stopped(&self) {
+        // An error says that the sender is gone, which cannot be: it is ours.
+        let _ = self
+            .stopping
+            .subscribe()
+            .wait_for(|stopping| *stopping)
+            .await;
+    }
+
+    /// Makes what was held due again: there is a way for everything.
+    pub async fn wake(self: Arc<Self>) {
+        match self.queue.wake(|_| true).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "messages that were held are due"),
+            Err(error) => tracing::error!(%error, "messages that are held cannot be looked at"),
+        }
+    }
+
+    /// Tries every recipient that is due, and records what became of it.
+    pub async fn deliver(self: Arc<Self>, entry: Entry) {
+        let entry = Arc::new(entry);
+        match Arc::clone(&self).try_all(&entry).await {
+            // It is due again after the restart, as it is.
+            Ok(attempts) if attempts.is_empty() && self.is_stopping() => {}
+            Ok(attempts) => self.record(&entry, &attempts).await,
+            Err(Damaged) => self.queue.set_aside(&entry).await,
+        }
+    }
+
+    /// What became of the recipients that are due. Those are missing whom there was no time for before the end.
+    async fn try_all(self: Arc<Self>, entry: &Arc<Entry>) -> Result<Vec<Attempt>, Damaged> {
+        let domains = self.domains.load_full();
+        let (mail, now) = (&self.options.mail_dirpath, Timestamp::now());
+        let mut plan = Plan::of(entry, now, &domains, mail);
+        let mut attempts: Vec<Attempt> = plan
+            .nowhere
+            .iter()
+            .map(|(index, why)| {
+                let outcome = client::Outcome::Deferred(Status::new(4, 1, 1), why.to_string());
+                Attempt::local(*index, Place::Mailbox, outcome)
+            })
+            .collect();
+        let mut deliveries = JoinSet::new();
+        for (to, recipients) in std::mem::take(&mut plan.relays) {
+            let (worker, entry) = (Arc::clone(&self), Arc::clone(entry));
+            deliveries.spawn(async move { worker.relay(&entry, &to, &recipients).await });
+        }
+        if plan.is_local() {
+            deliveries.spawn(Arc::clone(&self).keep(Arc::clone(entry), plan));
+        }
+        let mut damaged = false;
+        while let Some(delivered) = deliveries.join_next().await {
+            match delivered {
+                Ok(Ok(delivered)) => attempts.extend(delivered),
+                Ok(Err(Damaged)) => damaged = true,
+                Err(error) => tracing::error!(%error, "delivery ended before its time"),
+            }
+        }
+        if damaged {
+            return Err(Damaged);
+        }
+        if !self.is_stopping() {
+            // Whose delivery ended before its time would be due again at once, and again.
+            let tried: HashSet<usize> = attempts.iter().map(|attempt| attempt.index).collect();
+            let untried = entry.due(now).filter(|(index, _)| !tried.contains(index));
+            attempts.extend(untried.map(|(index, _)| Attempt::postponed(index)));
+        }
+        Ok(attempts)
+    }
+
+    /// Makes the copies that stay here.
+    async fn keep(self: Arc<Self>, entry: Arc<Entry>, plan: Plan) -> Result<Vec<Attempt>, Damaged> {
+        let turn = self.local.acquire().await;
+        if turn.is_err() || self.is_stopping() {
+            return Ok(Vec::new());
+        }
+        let worker = Arc::clone(&self);
+        let kept = tokio::task::spawn_blocking(move || {
+            local::deliver(&worker.queue, &worker.options, worker.first, &entry, &plan)
+        });
+        kept.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "delivery ended before its time");
+            Ok(Vec::new())
+        })
+    }
+
+    /// Hands the copies for one destination on.
+    async fn relay(
+        &self,
+        entry: &Entry,
+        to: &relay::Destination,
+        recipients: &[usize],
+    ) -> Result<Vec<Attempt>, Damaged> {
+        let patience = async {
+            self.stopped().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            delivered = self.outbound.deliver(&self.queue, entry, to, recipients, self.stopped()) => delivered,
+            () = patience => Ok(Vec::new()),
+        }
+    }
+
+    /// Tells log, sender and queue. The sender comes before the queue, which forgets who failed.
+    async fn record(&self, entry: &Entry, attempts: &[Attempt]) {
+        attempts.iter().for_each(|attempt| attempt.log(entry));
+        let Record { outcomes, notices } = self.sort(entry, attempts);
+        for notice in notices.iter().filter(|n| !n.subjects.is_empty()) {
+            let domains = self.domains.load_full();
+            let name = self.outbound.name();
+            let told = self.insist(entry, || notice.send(&self.queue, name, entry, &domains));
+            if !told.await {
+                return;
+            }
+        }
+        self.insist(entry, || self.queue.settle(entry, &outcomes))
+            .await;
+    }
+
+    /// Does it until the queue can be written; `false`: it never could before the end.
+    async fn insist<F>(&self, entry: &Entry, mut record: impl FnMut() -> F) -> bool
+    where
+        F: Future<Output = Result<(), queue::Error>>,
+    {
+        while let Err(error) = record().await {
+            let id = entry.id;
+            tracing::error!(%id, %error, "the outcome of a delivery cannot be recorded");
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.stopped() => return false,
+            }
+        }
+        true
+    }
+
+    fn sort(&self, entry: &Entry, attempts: &[Attempt]) -> Record {
+        let notice = |action| Notice {
+            action,
+            subjects: Vec::new(),
+        };
+        let (mut failed, mut delayed) = (notice(Action::Failed), notice(Action::Delayed));
+        let now = Timestamp::now();
+        let mut outcomes = Vec::new();
+        for attempt in attempts {
+            let Some(pending) = entry.pending.get(attempt.index) else {
+                continue;
+            };
+            let is_told = entry.reverse_path.0.is_some();
+            let state = match &attempt.result {
+                attempt::Result::Postponed => State::Postponed,
+                attempt::Result::Done(client::Outcome::Delivered(_), _) => State::Delivered,
+                attempt::Result::Done(client::Outcome::Failed(status, reason), _) => {
+                    failed.subjects.push(Subject::new(attempt, *status, reason));
+                    State::Failed
+                }
+                attempt::Result::Done(client::Outcome::Deferred(status, reason), _) => {
+                    if self.queue.gives_up(entry, pending, now) {
+                        let expired = Status::new(4, 4, 7);
+                        let (id, to) = (entry.id, &pending.recipient.address);
+                        tracing::warn!(%id, %to, "given up: lifetime or attempts are used up");
+                        failed.subjects.push(Subject::new(attempt, expired, reason));
+                        State::Failed
+                    } else if is_told && self.queue.is_late(entry, pending, now) {
+                        delayed
+                            .subjects
+                            .push(Subject::new(attempt, *status, reason));
+                        State::Delayed
+                    } else {
+                        State::Deferred
+                    }
+                }
+            };
+            let index = attempt.index;
+            outcomes.push(Outcome { index, state });
+        }
+        Record {
+            outcomes,
+            notices: [failed, delayed],
+        }
+    }
+}
