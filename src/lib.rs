@@ -15,6 +15,7 @@
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
+//! | 4 | [`config`] | the only place that knows every option |
 //!
 //! # The path of a message
 //!
@@ -40,6 +41,7 @@
 )]
 
 pub mod authentication;
+pub mod config;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
