@@ -16,6 +16,8 @@
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
 //! | 4 | [`config`] | the only place that knows every option |
+//! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
+//! | 5 | [`quickstart`] | a demo configuration, made on the spot |
 //!
 //! # The path of a message
 //!
@@ -42,10 +44,12 @@
 
 pub mod authentication;
 pub mod config;
+pub mod daemon;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
 pub mod queue;
+pub mod quickstart;
 pub mod rules;
 pub mod script;
 pub mod server;

@@ -1,0 +1,180 @@
+//! What changes while the daemon runs: a reload on SIGHUP, and certificates that were renewed on disk.
+//!
+//! A reload replaces rules, domains, certificates and limits as one, for the sessions and deliveries that begin after it;
+//! those that run finish with what they began with. A configuration with an error replaces nothing. Sockets, spool,
+//! log, user and threads are those of the start.
+
+use super::notify;
+use super::prepare::{Prepared, prepare_in};
+use crate::config::{Config, Environment};
+use crate::mail::Domains;
+use crate::queue::Queue;
+use crate::server::Shared;
+use crate::tls;
+use arc_swap::ArcSwap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often certificates are looked at: a renewal is seen within a minute, and a look costs two stat(2) a domain.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(10);
+
+/// The parts of a running daemon that can be replaced.
+pub(super) struct Live {
+    root: PathBuf,
+    environment: Environment,
+    /// Of the start, or of the last reload.
+    config: Config,
+    /// What sessions begin with.
+    pub(super) shared: Arc<ArcSwap<Shared>>,
+    /// What deliveries go by.
+    pub(super) domains: Arc<ArcSwap<Domains>>,
+    queue: Queue,
+    /// The certificate files as they were when they were last read.
+    seen: Vec<Look>,
+    /// For `systemctl status`.
+    status: String,
+}
+
+/// One file, as far as stat(2) tells; `None` while there is none.
+type Look = Option<(SystemTime, u64)>;
+
+impl Live {
+    /// What `prepared` starts with.
+    pub(super) fn new(prepared: Prepared, queue: Queue, status: String) -> Self {
+        let domains = Arc::clone(&prepared.config.domains);
+        Self {
+            shared: Arc::new(ArcSwap::from_pointee(shared(&prepared, &queue))),
+            domains: Arc::new(ArcSwap::new(domains)),
+            seen: look(&prepared.config.tls),
+            root: prepared.root,
+            environment: prepared.environment,
+            config: prepared.config,
+            queue,
+            status,
+        }
+    }
+
+    /// Reloads at each `hangup` and shows renewed certificates, for as long as it is polled; never completes.
+    pub(super) async fn run(&mut self, mut hangup: Signal) {
+        let mut looks = interval(LOOK_AT_CERTIFICATES);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => self.reload().await,
+                _ = looks.tick() => self.renew_certificates().await,
+            }
+        }
+    }
+
+    async fn reload(&mut self) {
+        notify::reloading("reloading the configuration").await;
+        let (root, environment) = (self.root.clone(), self.environment.clone());
+        let status = match spawn_blocking(move || prepare_in(&root, environment)).await {
+            Ok(Ok(prepared)) => {
+                self.replace(prepared);
+                tracing::info!("reloaded: sessions that begin now go by the new configuration");
+                self.status.clone()
+            }
+            Ok(Err(errors)) => {
+                for error in &errors {
+                    tracing::error!("{error}");
+                }
+                tracing::error!("not reloaded: the configuration from before stays in force");
+                let first = errors.first().map(ToString::to_string).unwrap_or_default();
+                format!("reload failed, going on as before: {first}")
+            }
+            Err(error) => {
+                tracing::error!(%error, "not reloaded: the check did not end");
+                "reload failed, going on as before".to_owned()
+            }
+        };
+        notify::ready(&status).await;
+    }
+
+    fn replace(&mut self, prepared: Prepared) {
+        for warning in &prepared.warnings {
+            tracing::warn!("{warning}");
+        }
+        for key in of_the_start(&self.config, &prepared.config) {
+            tracing::warn!("{key} has changed: it takes effect at the next restart");
+        }
+        self.shared.store(Arc::new(shared(&prepared, &self.queue)));
+        self.domains.store(Arc::clone(&prepared.config.domains));
+        self.seen = look(&prepared.config.tls);
+        // What only a restart changes stays that of the start, or the next reload would not name it again.
+        self.config = Config {
+            interfaces: self.config.interfaces.clone(),
+            system: self.config.system.clone(),
+            logs: self.config.logs.clone(),
+            queue: self.config.queue.clone(),
+            dns: self.config.dns.clone(),
+            delivery: self.config.delivery.clone(),
+            ..prepared.config
+        };
+    }
+
+    /// Until certificate and key fit, the pair from before is shown, and the files are read again at each change.
+    async fn renew_certificates(&mut self) {
+        let options = self.config.tls.clone();
+        let Ok((seen, options)) = spawn_blocking(move || (look(&options), options)).await else {
+            return;
+        };
+        if seen == self.seen {
+            return;
+        }
+        self.seen = seen;
+        let certificates = Arc::clone(&self.shared.load().tls);
+        match spawn_blocking(move || certificates.reload(&options)).await {
+            Ok(Ok(warnings)) => {
+                for warning in warnings {
+                    tracing::warn!(domain = warning.domain, "{}", warning.oddity);
+                }
+                tracing::info!("certificates have changed on disk: handshakes show the new ones");
+            }
+            Ok(Err(errors)) => {
+                for error in errors {
+                    let domain = error.domain.as_deref().unwrap_or("server.tls.root");
+                    tracing::warn!(domain, "certificate not renewed: {}", error.fault);
+                }
+            }
+            Err(error) => tracing::error!(%error, "certificates not renewed"),
+        }
+    }
+}
+
+fn shared(prepared: &Prepared, queue: &Queue) -> Shared {
+    Shared {
+        options: prepared.config.server.clone(),
+        tls: Arc::clone(&prepared.tls),
+        rules: Arc::clone(&prepared.rules),
+        domains: Arc::clone(&prepared.config.domains),
+        queue: queue.clone(),
+    }
+}
+
+fn look(options: &tls::Options) -> Vec<Look> {
+    let look = |file| {
+        let facts = std::fs::metadata(file).ok()?;
+        Some((facts.modified().ok()?, facts.len()))
+    };
+    options.files().map(look).collect()
+}
+
+/// The keys that differ and that a running daemon cannot change.
+fn of_the_start(before: &Config, after: &Config) -> Vec<&'static str> {
+    [
+        ("server.interfaces", before.interfaces != after.interfaces),
+        ("server.system", before.system != after.system),
+        ("server.logs", before.logs != after.logs),
+        ("server.queues", before.queue != after.queue),
+        ("server.dns", before.dns != after.dns),
+        ("app", before.delivery != after.delivery),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}

@@ -1,0 +1,78 @@
+//! What is needed to hand mail to other servers: a resolver, whom to trust, and who we are.
+
+use crate::config::Config;
+use crate::delivery::next_hops::Ourselves;
+use crate::delivery::relay::{self, Relay, Timeouts, Trust, TrustError};
+use crate::dns;
+use crate::mail::Service;
+use hickory_resolver::net::NetError;
+use nix::ifaddrs::getifaddrs;
+use rustls::RootCertStore;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Why there is no resolver.
+pub type ResolverError = Box<NetError>;
+
+/// Where mail exchangers listen (RFC 5321 §4.5.4.2).
+const SMTP: u16 = 25;
+/// Where MTA-STS policies are served (RFC 8461 §3.3).
+const HTTPS: u16 = 443;
+
+/// The relay of a server that listens at `addresses`.
+pub(super) fn relay(
+    config: &Config,
+    addresses: &[(Service, SocketAddr)],
+) -> Result<Relay, super::Error> {
+    let resolver = dns::System::new(resolver(&config.dns)?);
+    let name = config.server.name.to_string();
+    let names = config.hosted.keys().cloned().chain([name.clone()]);
+    let options = relay::Options {
+        ourselves: Ourselves::new(names, own(addresses)),
+        name,
+        timeouts: Timeouts::default(),
+        port: SMTP,
+        policy_port: HTTPS,
+    };
+    Ok(Relay::new(options, Arc::new(resolver), trust()?))
+}
+
+/// A machine without resolv.conf asks itself, as resolv.conf(5) has it.
+fn resolver(options: &dns::Options) -> Result<hickory_resolver::TokioResolver, ResolverError> {
+    options.resolver().or_else(|error| {
+        tracing::warn!(%error, "no resolver is configured: the one at 127.0.0.1 is asked (server.dns)");
+        let here = dns::Options {
+            source: dns::Source::Custom,
+            name_servers: vec![(Ipv4Addr::LOCALHOST, 53).into()],
+            ..options.clone()
+        };
+        here.resolver().map_err(Box::new)
+    })
+}
+
+/// Most mail goes out without a certificate being looked at; what asks for one waits until there are authorities.
+fn trust() -> Result<Trust, TrustError> {
+    match Trust::system() {
+        Err(error @ TrustError::NoAuthorities(_)) => {
+            tracing::warn!(%error, "mail that needs a verified server will wait");
+            Trust::new(RootCertStore::empty())
+        }
+        other => other,
+    }
+}
+
+/// Where we can be reached: a socket that listens everywhere does so at each address of the machine.
+fn own(addresses: &[(Service, SocketAddr)]) -> Vec<IpAddr> {
+    let mut own: Vec<IpAddr> = addresses.iter().map(|(_, at)| at.ip()).collect();
+    if own.iter().any(IpAddr::is_unspecified) {
+        match getifaddrs() {
+            Ok(interfaces) => own.extend(interfaces.filter_map(|interface| {
+                let address = interface.address?;
+                let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+                v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+            })),
+            Err(error) => tracing::warn!(%error, "the addresses of this machine are not known"),
+        }
+    }
+    own
+}

@@ -1,0 +1,157 @@
+//! Arguments and exit codes, nothing else.
+//!
+//! Exit codes are those of sysexits(3): 0 stopped when told to, or nothing wrong; 78 the configuration is wrong; what
+//! else keeps a start from happening: see `vsmtp::daemon::Error::exit_code`. 2 is a wrong command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use vsmtp::config::Loaded;
+use vsmtp::mail::Service;
+use vsmtp::script::Diagnostic;
+use vsmtp::{config, daemon, quickstart};
+
+/// EX_CONFIG of sysexits(3).
+const EX_CONFIG: u8 = 78;
+/// EX_CANTCREAT of sysexits(3).
+const EX_CANTCREAT: u8 = 73;
+
+/// A mail server whose policy is a script.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server in the foreground, until SIGTERM or SIGINT.
+    Serve(Root),
+    /// Check configuration, certificates and rules, as a start does, without binding anything.
+    Check {
+        #[command(flatten)]
+        root: Root,
+        /// Leave certificates and keys unread: for a check on another machine than the one that they are on.
+        #[arg(long)]
+        no_host: bool,
+    },
+    /// Show the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
+    Quickstart {
+        /// Where the demo is [default: vsmtp-demo, for root /var/lib/vsmtp-demo].
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Every key with the value in effect.
+    Show(Root),
+    /// The keys whose values differ from the defaults.
+    Diff(Root),
+}
+
+#[derive(Args)]
+struct Root {
+    /// The configuration root, or its vsmtp.vsl.
+    #[arg(long, value_name = "DIR", default_value = "/etc/vsmtp")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(root) => serve(&root.config, |_| {}),
+        Command::Check {
+            root,
+            no_host: true,
+        } => check_elsewhere(&root.config),
+        Command::Check { root, .. } => check(&root.config),
+        Command::Config { command } => match command {
+            ConfigCommand::Show(root) => show(&root.config, config::show),
+            ConfigCommand::Diff(root) => show(&root.config, config::diff),
+        },
+        Command::Quickstart { dir } => {
+            let dir = dir.unwrap_or_else(quickstart::default_dir);
+            match quickstart::prepare(&dir) {
+                Ok(demo) => serve(demo.root(), |addresses| {
+                    say(io::stdout(), demo.guide(addresses));
+                }),
+                Err(error) => {
+                    say(io::stderr(), error);
+                    ExitCode::from(EX_CANTCREAT)
+                }
+            }
+        }
+    }
+}
+
+fn serve(root: &Path, on_ready: impl FnOnce(&[(Service, SocketAddr)])) -> ExitCode {
+    match daemon::prepare(root).map(|prepared| daemon::run(prepared, on_ready)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            let code = error.exit_code();
+            say(io::stderr(), error);
+            ExitCode::from(code)
+        }
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn check(root: &Path) -> ExitCode {
+    match daemon::prepare(root) {
+        Ok(prepared) => {
+            list("warning", &prepared.warnings);
+            list("hint", &prepared.hints);
+            say(io::stdout(), format_args!("{}: ok", root.display()));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn check_elsewhere(root: &Path) -> ExitCode {
+    match daemon::check_without_host(root) {
+        Ok(warnings) => {
+            list("warning", &warnings);
+            say(io::stdout(), format_args!("{}: ok", root.display()));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn show(root: &Path, render: fn(&Loaded) -> String) -> ExitCode {
+    let loaded = config::load(root);
+    if !loaded.errors.is_empty() {
+        return refuse(&loaded.errors);
+    }
+    say(io::stdout(), render(&loaded).trim_end());
+    ExitCode::SUCCESS
+}
+
+fn refuse(errors: &[Diagnostic]) -> ExitCode {
+    for error in errors {
+        say(io::stderr(), error);
+    }
+    ExitCode::from(EX_CONFIG)
+}
+
+fn list(kind: &str, diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        say(io::stderr(), format_args!("{kind}: {diagnostic}"));
+    }
+}
+
+/// One line, or more. Not `println!`, which panics when the reader is gone: `vsmtp config show | head` is no crash.
+fn say(mut output: impl Write, text: impl Display) {
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
+}
