@@ -1,0 +1,57 @@
+{
+  lib,
+  openssl,
+  python3,
+  rustPlatform,
+}:
+
+let
+  manifest = (lib.importTOML ../Cargo.toml).package;
+in
+rustPlatform.buildRustPackage {
+  pname = manifest.name;
+  inherit (manifest) version;
+
+  # What the build and its tests read, so that a change of anything else does not rebuild.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../Cargo.lock
+      ../Cargo.toml
+      ../README.md
+      ../src
+      ../tests
+      ./systemd
+    ];
+  };
+
+  cargoLock.lockFile = ../Cargo.lock;
+
+  # Clients that tests speak as; tests whose client is missing are ignored.
+  nativeCheckInputs = [
+    openssl
+    python3
+  ];
+
+  # For distributions that are not NixOS: `systemctl link`, or copy.
+  postInstall = ''
+    install -D -m 444 -t $out/lib/systemd/system nixos/systemd/*.service nixos/systemd/*.socket
+    install -D -m 444 nixos/systemd/vsmtp.sysusers.conf $out/lib/sysusers.d/vsmtp.conf
+    substituteInPlace $out/lib/systemd/system/vsmtp.service --replace-fail /usr/bin/vsmtp $out/bin/vsmtp
+  '';
+
+  meta = {
+    inherit (manifest) description;
+    longDescription = ''
+      An SMTP server (MTA and MSA) in Rust. Its configuration and its policy are scripts in vSL, a dialect of Rhai, checked
+      before the server starts.
+    '';
+    license = [
+      lib.licenses.mit
+      lib.licenses.asl20
+    ];
+    mainProgram = "vsmtp";
+    maintainers = [ ];
+    platforms = lib.platforms.linux;
+  };
+}
