@@ -97,7 +97,8 @@ impl Office {
         };
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));
-        let run = delivery::run(self.queue().clone(), domains, relay(), options, async {
+        let relay = Arc::new(ArcSwap::from_pointee(relay()));
+        let run = delivery::run(self.queue().clone(), domains, relay, options, async {
             let _ = stopped.await;
         });
         self.delivering = Some((stop, self.runtime.spawn(run)));
@@ -322,9 +323,8 @@ fn only_mailboxes() {
 fn quarantines() {
     let mut office = Office::new();
     let into = |text, quarantine: &str| Recipient {
-        address: address(text),
         quarantine: Some(quarantine.to_owned()),
-        edition: None,
+        ..Recipient::from(address(text))
     };
     let id = office.commit(
         b"x\r\n",

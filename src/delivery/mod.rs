@@ -14,6 +14,7 @@ mod folder;
 mod lanes;
 mod local;
 mod maildir;
+mod mbox;
 mod name;
 mod notice;
 mod outbound;
@@ -21,7 +22,6 @@ mod quarantine;
 mod route;
 mod worker;
 
-pub mod mbox;
 pub mod next_hops;
 pub mod relay;
 
@@ -50,11 +50,11 @@ pub struct Options {
 }
 
 /// Delivers until `shutdown` completes; finishes the deliveries in flight. Each delivery goes by the `domains` that are
-/// in force when it begins. What leaves this machine goes by `relay`.
+/// in force when it begins; what leaves this machine, by the `relay` that is.
 pub async fn run(
     queue: Queue,
     domains: Arc<ArcSwap<Domains>>,
-    relay: Relay,
+    relay: Arc<ArcSwap<Relay>>,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -75,4 +75,5 @@ pub async fn run(
     waking.abort();
     worker.stop();
     while deliveries.join_next().await.is_some() {}
+    worker.close().await;
 }

@@ -49,7 +49,7 @@ impl Worker {
     pub fn new(
         queue: Queue,
         domains: Arc<ArcSwap<Domains>>,
-        relay: Relay,
+        relay: Arc<ArcSwap<Relay>>,
         options: Options,
     ) -> Self {
         Self {
@@ -67,6 +67,11 @@ impl Worker {
     /// done or recorded is done again after the restart.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Takes leave of other servers, once nothing is delivered any more.
+    pub async fn close(&self) {
+        self.outbound.close().await;
     }
 
     fn is_stopping(&self) -> bool {
@@ -183,7 +188,7 @@ impl Worker {
         for notice in notices.iter().filter(|n| !n.subjects.is_empty()) {
             let domains = self.domains.load_full();
             let name = self.outbound.name();
-            let told = self.insist(entry, || notice.send(&self.queue, name, entry, &domains));
+            let told = self.insist(entry, || notice.send(&self.queue, &name, entry, &domains));
             if !told.await {
                 return;
             }

@@ -1,6 +1,6 @@
 //! The envelope of RFC 5321 §2.3.1: what travels beside the content.
 
-use super::{Address, Edition};
+use super::{Address, Edition, Transport};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub struct Recipient {
     /// The quarantine that a rule put it in, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
+    /// The way that a rule chose for it; `None`: that of its domain, by MX records where it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// The header section that rules made for it. Meant for whoever commits the message, and kept no longer.
     #[serde(skip)]
     pub edition: Option<Arc<Edition>>,
@@ -45,6 +48,7 @@ impl From<Address> for Recipient {
         Self {
             address,
             quarantine: None,
+            transport: None,
             edition: None,
         }
     }
