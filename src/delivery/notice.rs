@@ -76,7 +76,7 @@ impl Notice {
             recipients: domains.expand(vec![to.clone().into()]),
             body: composed.body,
             smtputf8: composed.smtputf8,
-            declared_size: None,
+            ..Envelope::default()
         };
         queue.commit(draft, String::new(), envelope).await?;
         let about = entry.id;
