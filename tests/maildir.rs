@@ -94,6 +94,10 @@ impl Office {
         let options = delivery::Options {
             mail_dirpath: self.path("mail"),
             dirpath: self.path("app"),
+            reports: delivery::ReportLimits {
+                total: None,
+                per_domain: None,
+            },
         };
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));
@@ -322,9 +326,8 @@ fn only_mailboxes() {
 fn quarantines() {
     let mut office = Office::new();
     let into = |text, quarantine: &str| Recipient {
-        address: address(text),
         quarantine: Some(quarantine.to_owned()),
-        edition: None,
+        ..Recipient::from(address(text))
     };
     let id = office.commit(
         b"x\r\n",
