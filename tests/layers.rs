@@ -31,6 +31,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "mail",
             "script",
             "delivery::Options",
+            "delivery::ReportLimits",
             "dns::Options",
             "dns::Source",
             "queue::Options",

@@ -94,6 +94,10 @@ impl Office {
         let options = delivery::Options {
             mail_dirpath: self.path("mail"),
             dirpath: self.path("app"),
+            reports: delivery::ReportLimits {
+                total: None,
+                per_domain: None,
+            },
         };
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));

@@ -20,6 +20,7 @@ mod layers;
 mod maildir;
 mod message;
 mod message_on_wire;
+mod notifications;
 mod page;
 mod properties;
 mod queue;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         maildir::trials(),
         message::trials(),
         message_on_wire::trials(),
+        notifications::trials(),
         page::trials(),
         properties::trials(),
         queue::trials(),

@@ -157,7 +157,7 @@ fn lmtp() {
     let hop = Hop::start(|_, _| None);
     let mut daemon = Daemon::start(first(&format!("lmtp:{}", hop.address())));
     send(&mut daemon, &["john@far.example"]);
-    daemon.wait_for_log(&["result=\"relayed\""]);
+    daemon.wait_for_log(&["result=\"delivered\""]);
     let heard = hop.sessions().concat();
     assert!(heard.starts_with("LHLO mx.example.test\r\n"), "{heard}");
     daemon.stop();
@@ -323,6 +323,10 @@ fn domains() {
     let options = delivery::Options {
         mail_dirpath: mail.clone(),
         dirpath: folder.path().join("app"),
+        reports: delivery::ReportLimits {
+            total: None,
+            per_domain: None,
+        },
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let relay = library_relay(zone, hop.address().port());

@@ -10,6 +10,7 @@
 //!   of ours sees that it is there already.
 
 mod attempt;
+mod backscatter;
 mod folder;
 mod lanes;
 mod local;
@@ -24,6 +25,8 @@ mod worker;
 
 pub mod next_hops;
 pub mod relay;
+
+pub use backscatter::ReportLimits;
 
 use crate::mail::Domains;
 use crate::queue::Queue;
@@ -40,13 +43,15 @@ use worker::Worker;
 /// the lanes may hold, so that something is left for local mail.
 const TAKEN: usize = 10_000;
 
-/// Where local mail lands.
+/// Where local mail lands, and how much senders are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// `app.mail_dirpath`: Maildirs, `DOMAIN/USER/`.
     pub mail_dirpath: PathBuf,
     /// `app.dirpath`: quarantines.
     pub dirpath: PathBuf,
+    /// `server.queues.delivery`: reports to senders who may not have sent anything.
+    pub reports: ReportLimits,
 }
 
 /// Delivers until `shutdown` completes; finishes the deliveries in flight. Each delivery goes by the `domains` that are

@@ -2,8 +2,9 @@
 //! queue what became of it.
 
 use super::attempt::{self, Attempt, Place};
+use super::backscatter::Backscatter;
 use super::local::{self, Damaged};
-use super::notice::{Notice, Subject};
+use super::notice::Notice;
 use super::outbound::Outbound;
 use super::relay::Relay;
 use super::route::Plan;
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -33,6 +34,7 @@ pub(super) struct Worker {
     domains: Arc<ArcSwap<Domains>>,
     options: Options,
     outbound: Outbound,
+    backscatter: Backscatter,
     local: Semaphore,
     /// Messages with an id below this came before this process began to deliver.
     first: MessageId,
@@ -42,7 +44,7 @@ pub(super) struct Worker {
 /// What was found out about a message, sorted for those who are told.
 struct Record {
     outcomes: Vec<Outcome>,
-    notices: [Notice; 2],
+    notice: Notice,
 }
 
 impl Worker {
@@ -56,8 +58,9 @@ impl Worker {
             first: queue.next_id(),
             queue,
             domains,
-            options,
             outbound: Outbound::new(relay),
+            backscatter: Backscatter::new(options.reports, Instant::now()),
+            options,
             local: Semaphore::new(LOCAL),
             stopping: watch::Sender::new(false),
         }
@@ -120,6 +123,10 @@ impl Worker {
                 Attempt::local(*index, Place::Mailbox, outcome)
             })
             .collect();
+        attempts.extend(plan.expanded.iter().map(|&index| {
+            let outcome = client::Outcome::Delivered(String::new());
+            Attempt::local(index, Place::Others, outcome)
+        }));
         let mut deliveries = JoinSet::new();
         for (to, recipients) in std::mem::take(&mut plan.relays) {
             let (worker, entry) = (Arc::clone(&self), Arc::clone(entry));
@@ -184,9 +191,9 @@ impl Worker {
     /// Tells log, sender and queue. The sender comes before the queue, which forgets who failed.
     async fn record(&self, entry: &Entry, attempts: &[Attempt]) {
         attempts.iter().for_each(|attempt| attempt.log(entry));
-        let Record { outcomes, notices } = self.sort(entry, attempts);
-        for notice in notices.iter().filter(|n| !n.subjects.is_empty()) {
-            let domains = self.domains.load_full();
+        let Record { outcomes, notice } = self.sort(entry, attempts);
+        let domains = self.domains.load_full();
+        if !notice.is_empty() && self.backscatter.admits(entry, &domains, Instant::now()) {
             let name = self.outbound.name();
             let told = self.insist(entry, || notice.send(&self.queue, &name, entry, &domains));
             if !told.await {
@@ -214,23 +221,23 @@ impl Worker {
     }
 
     fn sort(&self, entry: &Entry, attempts: &[Attempt]) -> Record {
-        let notice = |action| Notice {
-            action,
-            subjects: Vec::new(),
-        };
-        let (mut failed, mut delayed) = (notice(Action::Failed), notice(Action::Delayed));
+        let mut notice = Notice::default();
         let now = Timestamp::now();
         let mut outcomes = Vec::new();
         for attempt in attempts {
             let Some(pending) = entry.pending.get(attempt.index) else {
                 continue;
             };
-            let is_told = entry.reverse_path.0.is_some();
             let state = match &attempt.result {
                 attempt::Result::Postponed => State::Postponed,
-                attempt::Result::Done(client::Outcome::Delivered(_), _) => State::Delivered,
+                attempt::Result::Done(client::Outcome::Delivered(words), _) => {
+                    if let Some(action) = attempt.success() {
+                        notice.tell(entry, attempt, action, Status::new(2, 0, 0), words);
+                    }
+                    State::Delivered
+                }
                 attempt::Result::Done(client::Outcome::Failed(status, reason), _) => {
-                    failed.subjects.push(Subject::new(attempt, *status, reason));
+                    notice.tell(entry, attempt, Action::Failed, *status, reason);
                     State::Failed
                 }
                 attempt::Result::Done(client::Outcome::Deferred(status, reason), _) => {
@@ -238,12 +245,10 @@ impl Worker {
                         let expired = Status::new(4, 4, 7);
                         let (id, to) = (entry.id, &pending.recipient.address);
                         tracing::warn!(%id, %to, "given up: lifetime or attempts are used up");
-                        failed.subjects.push(Subject::new(attempt, expired, reason));
+                        notice.tell(entry, attempt, Action::Failed, expired, reason);
                         State::Failed
-                    } else if is_told && self.queue.is_late(entry, pending, now) {
-                        delayed
-                            .subjects
-                            .push(Subject::new(attempt, *status, reason));
+                    } else if self.queue.is_late(entry, pending, now) {
+                        notice.tell(entry, attempt, Action::Delayed, *status, reason);
                         State::Delayed
                     } else {
                         State::Deferred
@@ -253,9 +258,6 @@ impl Worker {
             let index = attempt.index;
             outcomes.push(Outcome { index, state });
         }
-        Record {
-            outcomes,
-            notices: [failed, delayed],
-        }
+        Record { outcomes, notice }
     }
 }

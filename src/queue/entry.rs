@@ -3,6 +3,7 @@
 //! The content is kept apart (see `queue/record.rs`), so that recording an attempt rewrites no body.
 
 use super::store::DueKey;
+use crate::mail::dsn::{EnvelopeId, Return};
 use crate::mail::{Body, Envelope, MessageId, Recipient, ReversePath};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,15 @@ pub struct Entry {
     /// Whether the client gave SMTPUTF8 (RFC 6531).
     #[serde(default)]
     pub smtputf8: bool,
+    /// The RET parameter (RFC 3461).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Return>,
+    /// The ENVID parameter (RFC 3461).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope_id: Option<EnvelopeId>,
+    /// Whether the client had authenticated.
+    #[serde(default)]
+    pub authenticated: bool,
     /// When it was committed.
     pub arrived: Timestamp,
     /// Who still waits.
@@ -93,6 +103,9 @@ impl Entry {
             reverse_path: envelope.reverse_path,
             body: envelope.body,
             smtputf8: envelope.smtputf8,
+            wanted: envelope.wanted,
+            envelope_id: envelope.envelope_id,
+            authenticated: envelope.authenticated,
             arrived,
             pending,
             aside,

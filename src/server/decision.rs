@@ -135,6 +135,7 @@ fn by_edition(envelope: &Envelope) -> Vec<(Option<Arc<Edition>>, Envelope)> {
                 let envelope = Envelope {
                     recipients,
                     reverse_path: envelope.reverse_path.clone(),
+                    envelope_id: envelope.envelope_id.clone(),
                     ..*envelope
                 };
                 envelopes.push((edition.clone(), envelope));
@@ -155,6 +156,7 @@ fn versions(
     let mut versions = Vec::with_capacity(envelopes.len());
     for (edition, mut envelope) in envelopes {
         envelope.recipients = shared.domains.expand(envelope.recipients);
+        envelope.authenticated = transaction.connection.authenticated.is_some();
         let of = id;
         let id = if versions.is_empty() {
             of
