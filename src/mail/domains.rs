@@ -173,7 +173,9 @@ impl Domains {
             for address in addresses {
                 let stays = address == recipient.address || self.find(address.domain()).is_some();
                 let mut receiver = recipient.clone();
-                receiver.transport.take_if(|transport| !stays && transport.is_local());
+                receiver
+                    .transport
+                    .take_if(|transport| !stays && transport.is_local());
                 let decided = (receiver.quarantine.clone(), receiver.transport.clone());
                 if named.insert((self.canonical(&address), decided)) {
                     receiver.readdress(address);
