@@ -1,6 +1,8 @@
 //! By which way mail leaves the queue: what rules choose for each recipient, what domains say, and who is always there.
 
-use crate::support::{Certificate, Client, Configuration, Daemon, Hop, trial_with, wait_for};
+use crate::support::{
+    Certificate, Client, Configuration, Daemon, Hop, SignedZone, trial_with, wait_for,
+};
 use libtest_mimic::Trial;
 use std::fs;
 use std::net::TcpListener;
@@ -26,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         trial("connections_are_used_again", used_again),
         trial("a_certificate_is_required", required),
         trial("a_password_is_shown_to_the_server_alone", password),
+        trial("dane_goes_by_the_signed_dns", dane),
         trial("a_reload_renews_the_way_out", reload),
         trial("authorities_that_are_none_stop_a_start", no_authorities),
     ]
@@ -523,6 +526,63 @@ fn password() {
     }
 }
 
+fn dane() {
+    const VALIDATE: &str = ", validate: true, trust_anchor: \"root.key\"";
+    let certificate = Certificate::new(&["somebody.else.example"]);
+    let mut far = Daemon::start(far(&certificate));
+    let port = far.smtp().port();
+    let name = format!("_{port}._tcp.mx.far.example");
+    let digest = certificate.key_digest();
+    let zone = || SignedZone::new().with_address("mx.far.example", [127, 0, 0, 1].into());
+    for (to, zone, options, expected) in [
+        (
+            "a",
+            zone().with_tlsa(&name, &digest),
+            VALIDATE,
+            ["result=\"relayed\"", "security=DANE: TLSA records"],
+        ),
+        (
+            "b",
+            zone().with_tlsa(&name, &[1; 32]),
+            VALIDATE,
+            ["result=\"deferred\"", "failed (DANE: TLSA records)"],
+        ),
+        (
+            "c",
+            zone().with_forged_tlsa(&name, &digest),
+            VALIDATE,
+            ["result=\"deferred\"", "DANE: _"],
+        ),
+        (
+            "d",
+            zone().with_tlsa(&name, &[1; 32]),
+            "",
+            ["result=\"relayed\"", "security=opportunistic"],
+        ),
+    ] {
+        let transport = format!("smtp://mx.far.example:{port}");
+        let near = near(&transport, &certificate);
+        near.file("root.key", &zone.anchor());
+        let dns = format!(
+            r#"#{{
+              type: "custom", config: #{{ name_servers: "{}" }},
+              options: #{{ ip_strategy: "Ipv4Only", attempts: 1{options} }}
+            }}"#,
+            zone.serve()
+        );
+        let mut near = Daemon::start(near.set("server.dns", &dns));
+        let to = format!("{to}@far.example");
+        send(&mut near, &[&to]);
+        near.wait_for_log(&[&format!("to={to}"), expected[0], expected[1]]);
+        near.kill();
+    }
+    for (user, count) in [("a", 1), ("b", 0), ("c", 0), ("d", 1)] {
+        let messages = far.maildir("far.example", user).messages();
+        assert_eq!(messages.len(), count, "{user}");
+    }
+    far.stop();
+}
+
 fn reload() {
     let hop = Hop::start(|_, _| None);
     let rules = format!(
@@ -548,13 +608,28 @@ fn reload() {
 }
 
 fn no_authorities() {
-    for (name, text, expected) in [
-        ("missing.pem", None, "missing.pem"),
-        ("empty.pem", Some("nothing\n"), "holds no certificate"),
+    let options = |name| format!("#{{ validate: true, trust_anchor: {name:?} }}");
+    let ca = |name| format!("{name:?}");
+    for (key, value, text, expected) in [
+        ("delivery.tls.ca", ca("missing.pem"), None, "missing.pem"),
+        (
+            "delivery.tls.ca",
+            ca("bad.pem"),
+            Some("nothing\n"),
+            "holds no certificate",
+        ),
+        ("dns.options", options("missing.key"), None, "missing.key"),
+        (
+            "dns.options",
+            options("bad.key"),
+            Some("; nothing\n"),
+            "holds no DNSKEY",
+        ),
     ] {
-        let configuration = home("#{}").set("server.delivery.tls.ca", &format!("{name:?}"));
+        let configuration = home("#{}").set(&format!("server.{key}"), &value);
         if let Some(text) = text {
-            configuration.file(name, text);
+            configuration.file("bad.pem", text);
+            configuration.file("bad.key", text);
         }
         configuration.write();
         let checked = Command::new(crate::support::PROGRAM)
@@ -564,10 +639,8 @@ fn no_authorities() {
             .unwrap();
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
         assert_eq!(checked.status.code(), Some(78), "{said}");
-        assert!(
-            said.contains("conf.d/config.vsl:") && said.contains("server.delivery.tls.ca"),
-            "{said}"
-        );
-        assert!(said.contains(expected), "{said}");
+        for part in ["conf.d/config.vsl:", key, expected] {
+            assert!(said.contains(part), "no {part} in {said}");
+        }
     }
 }
