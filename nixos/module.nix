@@ -66,8 +66,8 @@ let
     description = "local part of an address (what stands before the @)";
   };
 
-  transportType = types.strMatching "maildir|lmtp:unix:/.+|lmtp:[^:/]+:[0-9]+|smtp://[^/]+" // {
-    description = ''transport: "maildir", "lmtp:unix:/path", "lmtp:host:port" or "smtp://host:port"'';
+  transportType = types.strMatching "maildir|mbox|lmtp:unix:/.+|lmtp:([[][0-9a-fA-F:.]+[]]|[^:/]+):[0-9]+|smtps?://[^/]+" // {
+    description = ''transport: "maildir", "mbox", "lmtp:unix:/path", "lmtp:host:port", "smtp://host:port" or "smtps://host"'';
   };
 
   # Text may begin with a slash too: a comment does.

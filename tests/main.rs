@@ -21,6 +21,7 @@ mod maildir;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod outbound_tls;
 mod page;
 mod properties;
 mod queue;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        outbound_tls::trials(),
         page::trials(),
         properties::trials(),
         queue::trials(),
