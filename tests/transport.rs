@@ -237,6 +237,7 @@ fn too_early() {
         .command("RCPT TO:<john@elsewhere.example>")
         .expect("451 4.3.0");
     daemon.wait_for_log(&["filter.vsl:6:", "is no target", "write it as in"]);
+    client.quit();
     daemon.stop();
 }
 

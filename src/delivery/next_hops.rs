@@ -18,6 +18,8 @@ pub struct NextHop {
     pub host: String,
     /// Where it is; at least one, in the order in which to try them.
     pub addresses: Vec<IpAddr>,
+    /// The domain that it is a mail exchanger of; `None`: somebody named it.
+    pub domain: Option<String>,
     /// Whether the way from the domain to these addresses was validated by DNSSEC, so that DANE may speak for the host
     /// (RFC 7672 §2.2).
     pub secure: bool,
@@ -111,6 +113,7 @@ pub async fn next_hops(
                 NextHop {
                     addresses: in_turn(answer.records),
                     host: mx.exchange,
+                    domain: Some(domain.to_ascii_lowercase()),
                     secure: secure && answer.secure,
                 },
             )),
@@ -153,6 +156,7 @@ pub async fn named(
     Ok(NextHop {
         host: host.to_owned(),
         addresses,
+        domain: None,
         secure,
     })
 }
@@ -248,6 +252,7 @@ fn at_literal(
     Ok(vec![NextHop {
         host: domain.to_owned(),
         addresses,
+        domain: None,
         secure: false,
     }])
 }

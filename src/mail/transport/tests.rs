@@ -1,4 +1,5 @@
 use super::{Transport, TransportError, without_password};
+use proptest::prelude::*;
 
 fn shown(read: Result<Transport, TransportError>) -> String {
     read.map_or_else(
@@ -155,5 +156,19 @@ fn passwords_are_hidden_in_what_cannot_be_read() {
         ("mbox", "mbox"),
     ] {
         assert_eq!(without_password(text), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_comes_back(
+        text in "(smtps?|lmtp)://?[a-z:@%/?#.\\[\\]0-9]{0,12}|smtps?://([a-z%@0-9]{1,4}:[a-z%:0-9]{1,4}@)?[A-Za-z0-9.-]{1,8}(:[0-9]{1,5})?([?]tls=(none|opportunistic|required|tunnel))?|.{0,20}"
+    ) {
+        for read in [Transport::parse(&text), Transport::forward(&text), Transport::lmtp(&text)] {
+            if let Ok(transport) = read {
+                let kept = String::from(transport.clone());
+                prop_assert_eq!(Transport::parse(&kept), Ok(transport), "{}", kept);
+            }
+        }
     }
 }
