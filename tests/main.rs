@@ -30,6 +30,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod stages;
 mod support;
 mod wire;
 
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        stages::trials(),
         wire::trials(),
     ]
     .into_iter()
