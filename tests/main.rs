@@ -32,6 +32,7 @@ mod rules;
 mod rules_on_wire;
 mod stages;
 mod support;
+mod transport;
 mod wire;
 
 use libtest_mimic::{Arguments, Trial};
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         rules::trials(),
         rules_on_wire::trials(),
         stages::trials(),
+        transport::trials(),
         wire::trials(),
     ]
     .into_iter()

@@ -88,7 +88,8 @@ fn advise(loaded: &mut Loaded) {
 /// Gives each module its share of what is said elsewhere.
 fn distribute(config: &mut Config) {
     let hosted = config.hosted.values();
-    config.domains = Arc::new(Domains::new(hosted.clone().map(domain::Domain::mail)));
+    let domains = Domains::new(hosted.clone().map(domain::Domain::mail));
+    config.domains = Arc::new(domains.of_server(&config.server.name));
     config.rules.domains = hosted
         .clone()
         .map(|domain| (domain.name.clone(), domain.folder.clone()))

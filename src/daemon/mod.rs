@@ -80,18 +80,26 @@ async fn serve(
     let queue = Queue::open(&prepared.config.queue)?;
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
-    let relay = outbound::relay(&prepared.config, &addresses)?;
-    let mut live = Live::new(prepared, queue.clone(), status(&addresses));
+    let relay = outbound::relay(&prepared, &addresses, None)?;
+    let status = status(&addresses);
+    let mut live = Live::new(
+        prepared,
+        relay,
+        queue.clone(),
+        addresses.clone(),
+        status.clone(),
+    );
     let (stop, stopped) = watch::channel(false);
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
+    let relay = Arc::clone(&live.relay);
     let sending = delivery::run(queue, domains, rules, relay, mailboxes, told(stopped));
     let work = async { tokio::join!(receiving, sending) };
     tokio::pin!(work);
 
     on_ready(&addresses);
-    notify::ready(&status(&addresses)).await;
-    tracing::info!("{}", status(&addresses));
+    notify::ready(&status).await;
+    tracing::info!("{status}");
     tokio::select! {
         _ = &mut work => return Err(Error::Ended),
         () = notify::watchdog() => {}

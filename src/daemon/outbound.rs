@@ -1,6 +1,6 @@
 //! What is needed to hand mail to other servers: a resolver, whom to trust, and who we are.
 
-use crate::config::Config;
+use super::prepare::Prepared;
 use crate::delivery::next_hops::Ourselves;
 use crate::delivery::relay::{self, Relay, Timeouts, Trust, TrustError};
 use crate::dns;
@@ -19,22 +19,32 @@ const SMTP: u16 = 25;
 /// Where MTA-STS policies are served (RFC 8461 §3.3).
 const HTTPS: u16 = 443;
 
-/// The relay of a server that listens at `addresses`.
+/// The relay of a server that listens at `addresses`; where it takes the place of one, that is `before`.
 pub(super) fn relay(
-    config: &Config,
+    prepared: &Prepared,
     addresses: &[(Service, SocketAddr)],
+    before: Option<&Relay>,
 ) -> Result<Relay, super::Error> {
-    let resolver = dns::System::new(resolver(&config.dns)?);
+    let config = &prepared.config;
+    let resolver = Arc::new(dns::System::new(resolver(&config.dns)?));
     let name = config.server.name.to_string();
     let names = config.hosted.keys().cloned().chain([name.clone()]);
+    let sockets = addresses.iter().map(|(_, socket)| *socket);
     let options = relay::Options {
-        ourselves: Ourselves::new(names, own(addresses)),
+        ourselves: Ourselves::new(names, own(addresses)).listening(sockets),
         name,
         timeouts: Timeouts::default(),
         port: SMTP,
         policy_port: HTTPS,
     };
-    Ok(Relay::new(options, Arc::new(resolver), trust()?))
+    let mut trust = trust()?;
+    if let Some(authorities) = &prepared.authorities {
+        trust = trust.with_named(authorities.clone())?;
+    }
+    Ok(match before {
+        Some(before) => before.renewed(options, resolver, trust),
+        None => Relay::new(options, resolver, trust),
+    })
 }
 
 /// A machine without resolv.conf asks itself, as resolv.conf(5) has it.

@@ -74,6 +74,7 @@ fn review_one(engine: &Engine, path: &Path, ast: &AST) -> Vec<Diagnostic> {
                 unknown_function(call, &known, &imports)
                     .or_else(|| contradiction(call))
                     .or_else(|| negated_item(call))
+                    .or_else(|| bad_target(call))
                     .map(|fault| (position, fault))
             }
             [.., ASTNode::Expr(Expr::Variable(variable, _, position))] => {
@@ -276,6 +277,16 @@ fn negated_item(call: &FnCallExpr) -> Option<Fault> {
             "`not` binds tighter than `in`",
             "write a not in b, or not (a in b)",
         )),
+        _ => None,
+    }
+}
+
+/// A transport that is written out and leads nowhere.
+fn bad_target(call: &FnCallExpr) -> Option<Fault> {
+    match (root(&call.namespace), call.args.as_slice()) {
+        ("transport", [.., Expr::StringConstant(target, _)]) => {
+            api::transport::check(&call.name, target)
+        }
         _ => None,
     }
 }

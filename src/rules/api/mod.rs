@@ -11,6 +11,7 @@ mod net;
 mod objects;
 mod state;
 mod time;
+pub(super) mod transport;
 mod unix;
 mod utils;
 
@@ -58,6 +59,7 @@ pub(super) fn register(
         ("net", exported_module!(net::functions)),
         ("state", exported_module!(state::functions)),
         ("time", exported_module!(time::functions)),
+        ("transport", exported_module!(transport::functions)),
         ("unix", exported_module!(unix::functions)),
         ("utils", exported_module!(utils::functions)),
     ] {
