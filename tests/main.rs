@@ -29,6 +29,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod services;
 mod support;
 mod wire;
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        services::trials(),
         wire::trials(),
     ]
     .into_iter()
