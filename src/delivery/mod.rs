@@ -18,12 +18,12 @@ mod maildir;
 mod name;
 mod notice;
 mod outbound;
-mod quarantine;
 mod route;
 mod worker;
 
 pub mod mbox;
 pub mod next_hops;
+pub mod quarantine;
 pub mod relay;
 
 pub use backscatter::ReportLimits;

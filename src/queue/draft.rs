@@ -323,6 +323,13 @@ impl Content {
         Ok(Self { front, body })
     }
 
+    /// How many octets there are in all.
+    pub fn length(&self) -> u64 {
+        let body = self.body.as_ref().map(|body| &body.expected);
+        let body = body.map_or(0, |aside| aside.length.saturating_sub(aside.replaces));
+        self.front.get_ref().len() as u64 + body
+    }
+
     /// Goes back to the first octet.
     pub fn rewind(&mut self) -> io::Result<()> {
         self.front.set_position(0);

@@ -57,6 +57,26 @@ pub struct Pending {
     /// Whether the sender was told that it takes long.
     #[serde(default)]
     pub warned: bool,
+    /// Held by an operator: nothing but an operator makes it due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+/// Why an attempt failed, for whoever looks at the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// The enhanced status code (RFC 3463), as `4.4.1`.
+    pub status: String,
+    /// What the server said, or what kept us from asking it.
+    pub text: String,
+    /// The server; `None`: the failure is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// What became of one recipient.
@@ -85,6 +105,22 @@ pub enum State {
     Held,
 }
 
+impl LastError {
+    /// What is kept of a text: it is written again with each attempt, and a server may say a lot.
+    const TEXT_MAX: usize = 500;
+
+    /// `text`, without its end where it is long.
+    pub fn new(at: Timestamp, status: String, mut text: String, host: Option<String>) -> Self {
+        text.truncate(text.floor_char_boundary(Self::TEXT_MAX));
+        Self {
+            at,
+            status,
+            text,
+            host,
+        }
+    }
+}
+
 impl Entry {
     /// The entry of a message that arrives now: every recipient is due at once.
     pub(super) fn new(id: MessageId, envelope: Envelope, arrived: Timestamp, aside: bool) -> Self {
@@ -96,6 +132,8 @@ impl Entry {
                 attempts: 0,
                 due: Some(arrived),
                 warned: false,
+                held: false,
+                last_error: None,
             })
             .collect();
         Self {

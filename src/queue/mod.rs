@@ -19,18 +19,22 @@ mod entry;
 mod error;
 mod journal;
 mod lsm;
+mod reader;
 mod record;
 mod rescue;
+mod revision;
 mod schedule;
 mod spool;
 mod store;
 mod version;
-mod wake;
 
 pub use draft::{Content, Draft};
-pub use entry::{Entry, Outcome, Pending, State};
+pub use entry::{Entry, LastError, Outcome, Pending, State};
 pub use error::Error;
+pub use reader::Reader;
+pub use revision::{Revised, Revision};
 pub use schedule::{NextAttempt, Schedule};
+pub use store::Listed;
 pub use version::{Front, Version};
 
 use crate::mail::{Envelope, MessageId};
