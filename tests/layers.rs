@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
         "delivery",
         &["smtp", "mail", "rules", "queue", "tls", "dns"],
     ),
+    ("control", &["mail", "queue", "delivery::quarantine"]),
     (
         "config",
         &[
@@ -51,14 +52,16 @@ const LAYERS: [(&str, &[&str]); 14] = [
     (
         "daemon",
         &[
-            "config", "delivery", "dns", "mail", "queue", "rules", "script", "server", "smtp",
-            "tls",
+            "config", "control", "delivery", "dns", "mail", "queue", "rules", "script", "server",
+            "smtp", "tls",
         ],
     ),
     ("quickstart", &["mail"]),
+    ("commands", &["config", "control"]),
     (
         "main",
         &[
+            "commands",
             "config",
             "daemon",
             "quickstart",

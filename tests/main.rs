@@ -31,6 +31,7 @@ mod reload;
 mod rules;
 mod rules_on_wire;
 mod support;
+mod tools;
 mod wire;
 
 use libtest_mimic::{Arguments, Trial};
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        tools::trials(),
         wire::trials(),
     ]
     .into_iter()

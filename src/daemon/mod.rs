@@ -15,11 +15,13 @@ mod sockets;
 
 pub use prepare::{Prepared, check_without_host, prepare};
 
+use crate::control::{self, Desk};
 use crate::delivery::relay::TrustError;
 use crate::mail::Service;
 use crate::queue::{self, Queue};
 use crate::{delivery, server};
 use live::Live;
+use nix::unistd::geteuid;
 use privileges::Identity;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -55,6 +57,9 @@ pub fn run(
         privileges::make_folder(path, identity.as_ref())?;
     }
     privileges::make_mail_folder(&config.delivery.mail_dirpath, identity.as_ref())?;
+    if let Some(folder) = config.control.parent() {
+        privileges::make_open_folder(folder, identity.as_ref())?;
+    }
     if let Some(identity) = identity {
         identity.assume()?;
     }
@@ -78,6 +83,13 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let queue = Queue::open(&prepared.config.queue)?;
+    let control = control::Socket::bind(&prepared.config.control).await?;
+    let desk = Desk {
+        queue: queue.clone(),
+        spool: prepared.config.queue.dirpath.clone(),
+        app: prepared.config.delivery.dirpath.clone(),
+        owner: geteuid().as_raw(),
+    };
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
     let relay = outbound::relay(&prepared.config, &addresses)?;
@@ -85,8 +97,9 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let domains = Arc::clone(&live.domains);
-    let sending = delivery::run(queue, domains, relay, mailboxes, told(stopped));
-    let work = async { tokio::join!(receiving, sending) };
+    let sending = delivery::run(queue, domains, relay, mailboxes, told(stopped.clone()));
+    let asked = control::run(control, desk, told(stopped));
+    let work = async { tokio::join!(receiving, sending, asked) };
     tokio::pin!(work);
 
     on_ready(&addresses);
@@ -168,6 +181,9 @@ pub enum Error {
     /// The spool cannot be opened.
     #[error("cannot open the queue (server.queues.dirpath): {0}")]
     Queue(#[from] queue::Error),
+    /// The control socket cannot be made.
+    #[error("cannot listen to the programs of this machine (server.control): {0}")]
+    Control(#[from] control::SocketError),
     /// The resolver cannot be made.
     #[error("cannot ask the DNS (server.dns): {0}")]
     Resolver(#[from] outbound::ResolverError),
@@ -199,6 +215,7 @@ impl Error {
             }
             Self::Privileges(privileges::Error::Folder { .. }) | Self::Log(_) => EX_CANTCREAT,
             Self::Privileges(_) => EX_NOPERM,
+            Self::Control(_) => EX_CANTCREAT,
             Self::Queue(_) => EX_IOERR,
             Self::Resolver(_) | Self::Trust(_) => EX_OSERR,
             Self::Ended => EX_SOFTWARE,
