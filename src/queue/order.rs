@@ -16,7 +16,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What an operator wants done about a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revision {
+pub enum Order {
     /// It is due now, unless it is held.
     Retry,
     /// It is not due before an operator releases it, whatever else happens.
@@ -27,9 +27,9 @@ pub enum Revision {
     Remove,
 }
 
-/// What a revision of one message came to.
+/// What an order about one message came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revised {
+pub enum Obeyed {
     /// So many recipients are not as they were.
     Changed(usize),
     /// It is being delivered, and changes under our hands: ask again.
@@ -50,15 +50,15 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Damaged`], and what keeps the queue from being written: nothing is changed then.
-    pub async fn revise(
+    pub async fn obey(
         &self,
         id: MessageId,
-        revision: Revision,
+        order: Order,
         wanted: impl Fn(&Recipient) -> bool,
-    ) -> Result<Revised, Error> {
+    ) -> Result<Obeyed, Error> {
         let now = Timestamp::now();
         let edit = |pending: &mut Pending| match wanted(&pending.recipient) {
-            true => revision.apply(pending, now),
+            true => order.apply(pending, now),
             false => Edit::Kept,
         };
         self.edit(id, edit).await
@@ -97,22 +97,22 @@ impl Queue {
                     continue;
                 }
                 match self.edit(entry.id, wake).await {
-                    Ok(Revised::Changed(_)) => woken += 1,
-                    Ok(Revised::Busy) => busy.push_back(entry.id),
+                    Ok(Obeyed::Changed(_)) => woken += 1,
+                    Ok(Obeyed::Busy) => busy.push_back(entry.id),
                     // It is done since it was seen, or is not to be had at all.
-                    Ok(Revised::Gone) | Err(Error::Damaged(_)) => {}
+                    Ok(Obeyed::Gone) | Err(Error::Damaged(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
         while let Some(id) = busy.pop_front() {
             match self.edit(id, wake).await {
-                Ok(Revised::Changed(recipients)) => woken += usize::from(recipients > 0),
-                Ok(Revised::Busy) => {
+                Ok(Obeyed::Changed(recipients)) => woken += usize::from(recipients > 0),
+                Ok(Obeyed::Busy) => {
                     busy.push_back(id);
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                Ok(Revised::Gone) | Err(Error::Damaged(_)) => {}
+                Ok(Obeyed::Gone) | Err(Error::Damaged(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -124,17 +124,17 @@ impl Queue {
         &self,
         id: MessageId,
         mut edit: impl FnMut(&mut Pending) -> Edit,
-    ) -> Result<Revised, Error> {
+    ) -> Result<Obeyed, Error> {
         let due = &self.shared.due;
         if !due.seize(id) {
-            return Ok(Revised::Busy);
+            return Ok(Obeyed::Busy);
         }
         let entry = match self.read(move |store| store.entry(id)).await {
             Ok(entry) => entry,
             Err(error) => {
                 due.release(id);
                 return match error {
-                    Error::Unknown(_) => Ok(Revised::Gone),
+                    Error::Unknown(_) => Ok(Obeyed::Gone),
                     error => Err(error),
                 };
             }
@@ -161,7 +161,7 @@ impl Queue {
         if is_done && aside {
             self.remove_body(id).await;
         }
-        Ok(Revised::Changed(changed))
+        Ok(Obeyed::Changed(changed))
     }
 
     async fn put(&self, entry: Entry, filed: Option<super::DueKey>) -> Result<(), Error> {
@@ -188,7 +188,7 @@ impl Queue {
     }
 }
 
-impl Revision {
+impl Order {
     fn apply(self, pending: &mut Pending, now: Timestamp) -> Edit {
         match self {
             Self::Retry if pending.held || pending.due.is_some_and(|due| due <= now) => {
