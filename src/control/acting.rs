@@ -4,7 +4,7 @@ use super::reading::{Archive, BATCH, Domains, next};
 use super::{Action, Summary, Target};
 use crate::delivery::quarantine::Kept;
 use crate::mail::{Envelope, MessageId};
-use crate::queue::{Queue, Revised, Revision};
+use crate::queue::{Obeyed, Order, Queue};
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ pub(super) struct Work {
 }
 
 /// What became of one message.
-type Changed = (String, Result<Revised, String>);
+type Changed = (String, Result<Obeyed, String>);
 
 impl Work {
     /// Does it to every target; without targets to the whole queue.
@@ -48,7 +48,7 @@ impl Work {
                 Target::Id(prefix) => {
                     let found = self.by_prefix(prefix, target, &mut summary).await?;
                     if let Some(id) = found {
-                        self.revise(&mut changes, id, Domains::of(&[]));
+                        self.obey(&mut changes, id, Domains::of(&[]));
                     }
                 }
                 Target::Quarantine { .. } => {
@@ -102,24 +102,23 @@ impl Work {
                 if changes.len() >= TOGETHER {
                     self.next_done(changes, summary).await;
                 }
-                self.revise(changes, id, domains.clone());
+                self.obey(changes, id, domains.clone());
             }
             self.progress.send_replace(summary.clone());
         }
         Ok(())
     }
 
-    fn revise(&self, changes: &mut JoinSet<Changed>, id: MessageId, domains: Domains) {
-        let (queue, revision) = (self.queue.clone(), self.action.revision());
+    fn obey(&self, changes: &mut JoinSet<Changed>, id: MessageId, domains: Domains) {
+        let (queue, order) = (self.queue.clone(), self.action.order());
         changes.spawn(async move {
             let end = Instant::now() + PATIENCE;
             loop {
                 let wanted = |domain: &str| domains.mean(domain);
-                let revised =
-                    queue.revise(id, revision, |recipient| wanted(recipient.address.domain()));
-                match revised.await {
-                    Ok(Revised::Busy) if Instant::now() < end => sleep(BUSY_PAUSE).await,
-                    revised => return (id.to_string(), revised.map_err(|e| e.to_string())),
+                let obeyed = queue.obey(id, order, |recipient| wanted(recipient.address.domain()));
+                match obeyed.await {
+                    Ok(Obeyed::Busy) if Instant::now() < end => sleep(BUSY_PAUSE).await,
+                    obeyed => return (id.to_string(), obeyed.map_err(|e| e.to_string())),
                 }
             }
         });
@@ -166,11 +165,11 @@ impl Work {
                         true => self::release(&queue, id, kept).await?,
                         false => spawn_blocking(move || kept.remove()).await??,
                     }
-                    Ok(Revised::Changed(recipients))
+                    Ok(Obeyed::Changed(recipients))
                 };
-                let done: io::Result<Revised> = done.await;
+                let done: io::Result<Obeyed> = done.await;
                 match done {
-                    Err(error) if error.kind() == ErrorKind::NotFound => (shown, Ok(Revised::Gone)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => (shown, Ok(Obeyed::Gone)),
                     done => (shown, done.map_err(|error| error.to_string())),
                 }
             });
@@ -180,18 +179,18 @@ impl Work {
 
     /// Waits for one message to be done; `false`: there is none.
     async fn next_done(&self, changes: &mut JoinSet<Changed>, summary: &mut Summary) -> bool {
-        let (name, revised) = match changes.join_next().await {
+        let (name, obeyed) = match changes.join_next().await {
             None => return false,
             Some(Ok(changed)) => changed,
             Some(Err(error)) => (String::new(), Err(error.to_string())),
         };
-        match revised {
-            Ok(Revised::Changed(0) | Revised::Gone) => {}
-            Ok(Revised::Changed(recipients)) => {
+        match obeyed {
+            Ok(Obeyed::Changed(0) | Obeyed::Gone) => {}
+            Ok(Obeyed::Changed(recipients)) => {
                 summary.messages += 1;
                 summary.recipients += recipients as u64;
             }
-            Ok(Revised::Busy) => summary.busy.push(name),
+            Ok(Obeyed::Busy) => summary.busy.push(name),
             Err(why) => summary.failed.push(format!("{name}: {why}")),
         }
         summary.busy.truncate(NAMED_MAX);
@@ -201,12 +200,12 @@ impl Work {
 }
 
 impl Action {
-    fn revision(self) -> Revision {
+    fn order(self) -> Order {
         match self {
-            Self::Retry => Revision::Retry,
-            Self::Hold => Revision::Hold,
-            Self::Release => Revision::Release,
-            Self::Remove => Revision::Remove,
+            Self::Retry => Order::Retry,
+            Self::Hold => Order::Hold,
+            Self::Release => Order::Release,
+            Self::Remove => Order::Remove,
         }
     }
 
