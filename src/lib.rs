@@ -16,6 +16,7 @@
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
+//! | 4 | [`control`] | what the programs of this machine ask: the queue, looked at and changed |
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
@@ -45,6 +46,7 @@
 
 pub mod authentication;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod dns;

@@ -3,7 +3,20 @@
 //! Exit codes are those of sysexits(3): 0 stopped when told to, or nothing wrong; 78 the configuration is wrong; what
 //! else keeps a start from happening: see `vsmtp::daemon::Error::exit_code`. 2 is a wrong command line.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod commands;
+
 use clap::{Args, Parser, Subcommand};
+use commands::queue;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -44,6 +57,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at the queue of the daemon, and change it.
+    Queue(queue::Arguments),
     /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
     Quickstart {
         /// Where the demo is [default: vsmtp-demo, for root /var/lib/vsmtp-demo].
@@ -68,6 +83,10 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    if program.is_some_and(|program| program.ends_with("vqueue")) {
+        return queue::run(queue::Arguments::parse());
+    }
     match Arguments::parse().command {
         Command::Serve(root) => serve(&root.config, |_| {}),
         Command::Check {
@@ -79,6 +98,7 @@ fn main() -> ExitCode {
             ConfigCommand::Show(root) => show(&root.config, config::show),
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
+        Command::Queue(arguments) => queue::run(arguments),
         Command::Quickstart { dir } => {
             let dir = dir.unwrap_or_else(quickstart::default_dir);
             match quickstart::prepare(&dir) {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "delivery",
         &["smtp", "mail", "rules", "queue", "tls", "dns"],
     ),
+    ("control", &["mail", "queue", "delivery::quarantine"]),
     (
         "config",
         &[
@@ -59,14 +60,16 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "daemon",
         &[
-            "config", "delivery", "dns", "mail", "queue", "rules", "script", "server", "smtp",
-            "tls",
+            "config", "control", "delivery", "dns", "mail", "queue", "rules", "script", "server",
+            "smtp", "tls",
         ],
     ),
     ("quickstart", &["mail"]),
+    ("commands", &["config", "control"]),
     (
         "main",
         &[
+            "commands",
             "config",
             "daemon",
             "quickstart",

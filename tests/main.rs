@@ -33,6 +33,7 @@ mod rules_on_wire;
 mod services;
 mod stages;
 mod support;
+mod tools;
 mod transport;
 mod wire;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         rules_on_wire::trials(),
         services::trials(),
         stages::trials(),
+        tools::trials(),
         transport::trials(),
         wire::trials(),
     ]
