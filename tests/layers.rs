@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -64,12 +64,16 @@ const LAYERS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("quickstart", &["mail"]),
+    ("manual", &[]),
+    ("units", &[]),
     (
         "main",
         &[
             "config",
             "daemon",
+            "manual",
             "quickstart",
+            "units",
             "mail::Service",
             "script::Diagnostic",
         ],
