@@ -348,16 +348,26 @@ let
       lib.nameValuePair "${folder}${name}.vsl" (file "${option}.${name}" (ruleSource source))
     ) (lib.filterAttrs (_: source: source != null) rules);
 
+  # Whoever has said nothing about passwords wants them verified; `null` still refuses every connection.
+  filter =
+    if cfg.saslauthd.enable && cfg.rules.filter != null then
+      lib.toList cfg.rules.filter
+      ++ [ ''#{ authenticate: [ rule "services.vsmtp.saslauthd" || auth::unix_users() ] }'' ]
+    else
+      cfg.rules.filter;
+
+  rootOption = "services.vsmtp.settings" + lib.optionalString (cfg.extraConfig != "") " and extraConfig";
+
   files =
     {
-      "conf.d/config.vsl" = file "services.vsmtp.settings" (
+      "conf.d/config.vsl" = file rootOption (
         vsl.rootConfig {
           settings = rootSettings;
           inherit (cfg) extraConfig;
         }
       );
     }
-    // ruleFiles "services.vsmtp.rules" "" cfg.rules
+    // ruleFiles "services.vsmtp.rules" "" { inherit filter; }
     // lib.concatMapAttrs (
       name: domain:
       {
@@ -438,6 +448,11 @@ let
       };
     in
     map (name: "services.vsmtp.${name}") (lib.attrNames (lib.filterAttrs (_: isSet) generating));
+
+  # What has to be there first, as far as it can be.
+  companions =
+    map (host: "acme-${host}.service") acmeHosts
+    ++ lib.optional cfg.saslauthd.enable "saslauthd.service";
 
   listening = lib.filterAttrs (_: addresses: addresses != [ ]) cfg.listen;
   socketName = name: "vsmtp-${name}";
@@ -578,6 +593,19 @@ in
       description = "The mail domains that this server is responsible for.";
     };
 
+    saslauthd.enable = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether users of this machine may authenticate (AUTH, over TLS) with their passwords. This starts
+        {option}`services.saslauthd`, which verifies them with PAM (service `smtp`), lets nobody but root and the group
+        `saslauthd` ask it, and adds a rule at the end of the stage `authenticate` of
+        {option}`services.vsmtp.rules.filter`: rules there may refuse a user before. A hand-written
+        {option}`services.vsmtp.configDir` needs that rule itself: `rule "users" || auth::unix_users()`.
+      '';
+    };
+
     credentials = mkOption {
       type = types.attrsOf secretFile;
       default = { };
@@ -633,6 +661,10 @@ in
               builtins.match "[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*" name != null;
             message = "${domainOption name}: this is no mail domain: write it in lower case, without a final dot, IDN as xn--….";
           }
+          {
+            assertion = domain.transport == null || builtins.match ".*://[^/@]*:[^/@]*@.*" domain.transport == null;
+            message = "${domainOption name}.transport: everyone can read the Nix store: keep the password out of it, in a configDir of the host.";
+          }
         ]) cfg.domains
       )
       ++ [
@@ -673,7 +705,13 @@ in
       home = "/var/lib/vsmtp";
       inherit (service) description;
     };
-    users.groups.vsmtp = { };
+    users.groups = {
+      vsmtp = { };
+    }
+    // optionalAttrs cfg.saslauthd.enable { saslauthd = { }; };
+
+    services.saslauthd.enable = lib.mkIf cfg.saslauthd.enable true;
+    security.pam.services = lib.mkIf cfg.saslauthd.enable { smtp = { }; };
 
     systemd.sockets = lib.mapAttrs' (
       name: addresses:
@@ -688,8 +726,8 @@ in
     systemd.services.vsmtp = {
       inherit (service) description documentation startLimitIntervalSec;
       wantedBy = [ "multi-user.target" ];
-      wants = map (host: "acme-${host}.service") acmeHosts;
-      after = service.after ++ map (host: "acme-${host}.service") acmeHosts;
+      wants = companions;
+      after = service.after ++ companions;
       # Rules, domains and settings change without a restart. A new certificate or key changes the unit itself.
       reloadTriggers = [ configuration ];
       serviceConfig =
@@ -698,7 +736,17 @@ in
         // {
           Sockets = socketUnits;
           LoadCredential = lib.mapAttrsToList (name: source: "${name}:${source}") credentials;
-        };
+        }
+        // optionalAttrs cfg.saslauthd.enable { SupplementaryGroups = [ "saslauthd" ]; };
+    };
+
+    # Its socket is open to everybody who can reach it, and answers as often as one likes: the folder is the lock.
+    systemd.services.saslauthd = lib.mkIf cfg.saslauthd.enable {
+      serviceConfig = {
+        Group = lib.mkDefault "saslauthd";
+        RuntimeDirectory = lib.mkDefault "saslauthd";
+        RuntimeDirectoryMode = lib.mkDefault "0750";
+      };
     };
 
     # A reload would leave what LoadCredential read before systemd 260. The sockets stay open while the daemon restarts.
