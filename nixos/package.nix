@@ -18,6 +18,7 @@ rustPlatform.buildRustPackage {
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
+      ../.ci/run
       ../Cargo.lock
       ../Cargo.toml
       ../README.md
