@@ -356,7 +356,8 @@ let
     else
       cfg.rules.filter;
 
-  rootOption = "services.vsmtp.settings" + lib.optionalString (cfg.extraConfig != "") " and extraConfig";
+  rootOption =
+    "services.vsmtp.settings" + lib.optionalString (cfg.extraConfig != "") " and extraConfig";
 
   files =
     {
@@ -662,7 +663,9 @@ in
             message = "${domainOption name}: this is no mail domain: write it in lower case, without a final dot, IDN as xn--….";
           }
           {
-            assertion = domain.transport == null || builtins.match ".*://[^/@]*:[^/@]*@.*" domain.transport == null;
+            assertion =
+              domain.transport == null
+              || builtins.match ".*://[^/@]*:[^/@]*@.*" domain.transport == null;
             message = "${domainOption name}.transport: everyone can read the Nix store: keep the password out of it, in a configDir of the host.";
           }
         ]) cfg.domains
