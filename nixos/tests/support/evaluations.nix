@@ -1,6 +1,7 @@
 # Configurations that must not work, each with what its author has to be told, and one that must.
 #
 #   refusals.NAME   { wrong = a derivation that cannot be evaluated or built; message = part of what is said about it; }
+#   alone           the configuration of a server of which nothing is said but that it is enabled
 #   example         what nixos/example.nix comes to
 { lib, pkgs }:
 let
@@ -294,6 +295,8 @@ in
     };
   };
 
+  alone = configuration (vsmtp { });
+
   example =
     let
       inherit (system ../../example.nix) config;
@@ -303,6 +306,9 @@ in
       configuration = configuration ../../example.nix;
       facts = {
         inherit (unit) after wants;
+        groups = unit.serviceConfig.SupplementaryGroups;
+        saslauthd = config.systemd.services.saslauthd.serviceConfig;
+        pam = config.security.pam.services ? smtp;
         credentials = unit.serviceConfig.LoadCredential;
         ports = config.networking.firewall.allowedTCPPorts;
         renewals = lib.mapAttrs (_: certificate: certificate.postRun) config.security.acme.certs;
