@@ -20,6 +20,8 @@
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
+//! | 5 | [`manual`] | the manual page and the completions of shells |
+//! | 5 | [`units`] | the units for systemd, to install where there is no package |
 //!
 //! # The path of a message
 //!
@@ -51,6 +53,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
+pub mod manual;
 pub mod queue;
 pub mod quickstart;
 pub mod rules;
@@ -59,3 +62,4 @@ pub mod server;
 pub mod services;
 pub mod smtp;
 pub mod tls;
+pub mod units;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -66,13 +66,17 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ),
     ("quickstart", &["mail"]),
     ("commands", &["config", "control"]),
+    ("manual", &[]),
+    ("units", &[]),
     (
         "main",
         &[
             "commands",
             "config",
             "daemon",
+            "manual",
             "quickstart",
+            "units",
             "mail::Service",
             "script::Diagnostic",
         ],

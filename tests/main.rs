@@ -21,6 +21,7 @@ mod maildir;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod packaging;
 mod page;
 mod properties;
 mod queue;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        packaging::trials(),
         page::trials(),
         properties::trials(),
         queue::trials(),
