@@ -1,6 +1,6 @@
 //! Local delivery: from the queue into Maildirs and quarantines.
 
-use crate::support::wait_for;
+use crate::support::{no_rules, wait_for};
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
 use rustls::RootCertStore;
@@ -101,8 +101,9 @@ impl Office {
         };
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));
+        let queue = self.queue().clone();
         let relay = Arc::new(ArcSwap::from_pointee(relay()));
-        let run = delivery::run(self.queue().clone(), domains, relay, options, async {
+        let run = delivery::run(queue, domains, no_rules(), relay, options, async {
             let _ = stopped.await;
         });
         self.delivering = Some((stop, self.runtime.spawn(run)));

@@ -22,6 +22,7 @@ mod message;
 mod message_on_wire;
 mod notifications;
 mod outbound_tls;
+mod packaging;
 mod page;
 mod properties;
 mod queue;
@@ -31,7 +32,10 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod services;
+mod stages;
 mod support;
+mod tools;
 mod transport;
 mod wire;
 
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         message_on_wire::trials(),
         notifications::trials(),
         outbound_tls::trials(),
+        packaging::trials(),
         page::trials(),
         properties::trials(),
         queue::trials(),
@@ -63,6 +68,9 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        services::trials(),
+        stages::trials(),
+        tools::trials(),
         transport::trials(),
         wire::trials(),
     ]

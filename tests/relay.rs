@@ -2,7 +2,7 @@
 //! a zone stands for the DNS.
 
 use crate::support::{
-    Certificate, Client, Configuration, Daemon, Hop, Maildir, run, trial_with, wait_for,
+    Certificate, Client, Configuration, Daemon, Hop, Maildir, no_rules, run, trial_with, wait_for,
 };
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
@@ -331,7 +331,7 @@ fn domains() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let relay = library_relay(zone, hop.address().port());
     let relay = Arc::new(ArcSwap::from_pointee(relay));
-    let run = delivery::run(queue.clone(), home(), relay, options, async {
+    let run = delivery::run(queue.clone(), home(), no_rules(), relay, options, async {
         let _ = stopped.await;
     });
     let delivering = runtime.spawn(run);

@@ -40,6 +40,8 @@ fn errors() -> impl Iterator<Item = Trial> {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: PathBuf::new(),
+                dns: Default::default(),
+                identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -101,6 +103,8 @@ impl World {
             app: folder.path().join("app"),
             log: Some(folder.path().join("app.log")),
             saslauthd: folder.path().join("mux"),
+            dns: Default::default(),
+            identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),
@@ -183,8 +187,8 @@ impl World {
         self.transaction.reset();
         self.transaction.connection.helo = None;
         self.transaction.connection.tls = Some(TlsSession {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             sni: Some("mail.example.com".to_owned()),
         });
     }

@@ -10,6 +10,7 @@ use crate::config::{Config, Environment};
 use crate::delivery::relay::Relay;
 use crate::mail::{Domains, Service};
 use crate::queue::Queue;
+use crate::rules::Rules;
 use crate::server::Shared;
 use crate::tls;
 use arc_swap::ArcSwap;
@@ -34,6 +35,7 @@ pub(super) struct Live {
     pub(super) shared: Arc<ArcSwap<Shared>>,
     /// What deliveries go by.
     pub(super) domains: Arc<ArcSwap<Domains>>,
+    pub(super) rules: Arc<ArcSwap<Rules>>,
     /// What leaves this machine goes by it.
     pub(super) relay: Arc<ArcSwap<Relay>>,
     queue: Queue,
@@ -61,6 +63,7 @@ impl Live {
         Self {
             shared: Arc::new(ArcSwap::from_pointee(shared(&prepared, &queue))),
             domains: Arc::new(ArcSwap::new(domains)),
+            rules: Arc::new(ArcSwap::new(Arc::clone(&prepared.rules))),
             relay: Arc::new(ArcSwap::from_pointee(relay)),
             seen: look(&prepared.config.tls),
             root: prepared.root,
@@ -124,6 +127,7 @@ impl Live {
         }
         self.shared.store(Arc::new(shared(&prepared, &self.queue)));
         self.domains.store(Arc::clone(&prepared.config.domains));
+        self.rules.store(Arc::clone(&prepared.rules));
         self.relay.store(Arc::new(relay));
         self.seen = look(&prepared.config.tls);
         // What only a restart changes stays that of the start, or the next reload would not name it again.
@@ -132,6 +136,7 @@ impl Live {
             system: self.config.system.clone(),
             logs: self.config.logs.clone(),
             queue: self.config.queue.clone(),
+            control: self.config.control.clone(),
             delivery: self.config.delivery.clone(),
             ..prepared.config
         };
@@ -192,6 +197,7 @@ fn of_the_start(before: &Config, after: &Config) -> Vec<&'static str> {
         ("server.system", before.system != after.system),
         ("server.logs", before.logs != after.logs),
         ("server.queues", before.queue != after.queue),
+        ("server.control", before.control != after.control),
         ("app", before.delivery != after.delivery),
     ]
     .into_iter()

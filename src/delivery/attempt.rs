@@ -107,8 +107,8 @@ impl Attempt {
             None => tracing::info!(%id, %to, result, %delay, status, cause, "delivery"),
             Some(remote) => {
                 let Remote { host, address, .. } = remote;
-                let tls = remote.tls.as_ref().map_or("none", |tls| tls.version);
-                let cipher = remote.tls.as_ref().map(|tls| tls.cipher);
+                let tls = remote.tls.as_ref().map_or("none", |tls| &*tls.version);
+                let cipher = remote.tls.as_ref().map(|tls| &*tls.cipher);
                 let security = &remote.security;
                 tracing::info!(
                     %id, %to, result, %delay, status, reply, cause, %host, %address, tls, cipher, %security, "delivery"

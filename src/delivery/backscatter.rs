@@ -4,7 +4,7 @@
 //! certain to be wanted but one to a client that had authenticated; of the others only so many go out in an hour. What does
 //! not go out is in the log.
 
-use crate::mail::Domains;
+use crate::mail::{Domains, Origin};
 use crate::queue::Entry;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -71,7 +71,8 @@ impl Backscatter {
         let Some(to) = entry.reverse_path.0.as_ref() else {
             return true;
         };
-        if entry.authenticated {
+        let user = |origin: &Origin| origin.connection.authenticated.is_some();
+        if entry.origin.as_deref().is_some_and(user) {
             return true;
         }
         let ours = domains.find(to.domain()).is_some();

@@ -107,10 +107,10 @@ impl Outbound {
 
 /// The content and what it is like, or why it cannot be had now.
 async fn open(queue: &Queue, entry: &Entry) -> Result<Result<(Content, Survey), Outcome>, Damaged> {
-    let (queue, id) = (queue.clone(), entry.id);
+    let (queue, entry) = (queue.clone(), entry.clone());
     let defer = |cause: String| Ok(Err(Outcome::Deferred(Status::new(4, 3, 0), cause)));
     let opened = tokio::task::spawn_blocking(move || {
-        let mut content = queue.content(id).map_err(|error| match error {
+        let mut content = queue.content_of(&entry).map_err(|error| match error {
             queue::Error::Damaged(_) => io::ErrorKind::InvalidData.into(),
             other => io::Error::other(other),
         })?;

@@ -1,5 +1,7 @@
-//! One message: finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
+//! One message: asks the rules, finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
 //! queue what became of it.
+
+mod screen;
 
 use super::attempt::{self, Attempt, Place};
 use super::backscatter::Backscatter;
@@ -8,13 +10,16 @@ use super::notice::Notice;
 use super::outbound::Outbound;
 use super::relay::Relay;
 use super::route::Plan;
+use super::screening::Cleared;
 use super::{Options, relay};
 use crate::mail::dsn::Action;
 use crate::mail::{Domains, MessageId, Status};
-use crate::queue::{self, Entry, Outcome, Queue, State};
+use crate::queue::{self, Entry, LastError, Outcome, Queue, State};
+use crate::rules::Rules;
 use crate::smtp::client;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use screen::Halt;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +28,8 @@ use tokio::task::JoinSet;
 
 /// How many messages are delivered here at the same time: enough that their syncs share the disk's.
 const LOCAL: usize = 64;
+/// About how many messages rules decide at the same time. Most of them wait for somebody else.
+const RULING: usize = 128;
 /// How long to wait before the queue is told again what it could not record.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a server has to take what is being sent when the daemon stops.
@@ -32,10 +39,12 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Worker {
     queue: Queue,
     domains: Arc<ArcSwap<Domains>>,
+    rules: Arc<ArcSwap<Rules>>,
     options: Options,
     outbound: Outbound,
     backscatter: Backscatter,
     local: Semaphore,
+    ruling: Semaphore,
     /// Messages with an id below this came before this process began to deliver.
     first: MessageId,
     stopping: watch::Sender<bool>,
@@ -51,6 +60,7 @@ impl Worker {
     pub fn new(
         queue: Queue,
         domains: Arc<ArcSwap<Domains>>,
+        rules: Arc<ArcSwap<Rules>>,
         relay: Arc<ArcSwap<Relay>>,
         options: Options,
     ) -> Self {
@@ -58,10 +68,12 @@ impl Worker {
             first: queue.next_id(),
             queue,
             domains,
+            rules,
             outbound: Outbound::new(relay),
             backscatter: Backscatter::new(options.reports, Instant::now()),
             options,
             local: Semaphore::new(LOCAL),
+            ruling: Semaphore::new(RULING),
             stopping: watch::Sender::new(false),
         }
     }
@@ -99,22 +111,39 @@ impl Worker {
         }
     }
 
-    /// Tries every recipient that is due, and records what became of it.
+    /// Tries every recipient that is due and that rules let go, and records what became of it.
     pub async fn deliver(self: Arc<Self>, entry: Entry) {
-        let entry = Arc::new(entry);
-        match Arc::clone(&self).try_all(&entry).await {
-            // It is due again after the restart, as it is.
-            Ok(attempts) if attempts.is_empty() && self.is_stopping() => {}
-            Ok(attempts) => self.record(&entry, &attempts).await,
-            Err(Damaged) => self.queue.set_aside(&entry).await,
+        let Cleared {
+            entry,
+            outgoing,
+            refused: mut attempts,
+        } = match self.screen(entry.clone()).await {
+            Ok(cleared) => cleared,
+            Err(Halt::Damaged) => return self.queue.set_aside(&entry).await,
+            Err(Halt::Stopping | Halt::NobodyLeft) => return,
+        };
+        let mut tries = JoinSet::new();
+        for outgoing in outgoing {
+            tries.spawn(Arc::clone(&self).try_all(outgoing));
+        }
+        while let Some(tried) = tries.join_next().await {
+            match tried {
+                Ok(Ok(tried)) => attempts.extend(tried),
+                Ok(Err(Damaged)) => return self.queue.set_aside(&entry).await,
+                Err(error) => tracing::error!(%error, "delivery ended before its time"),
+            }
+        }
+        // Otherwise it is due again after the restart, as it is.
+        if !attempts.is_empty() || !self.is_stopping() {
+            self.record(&entry, &attempts).await;
         }
     }
 
     /// What became of the recipients that are due. Those are missing whom there was no time for before the end.
-    async fn try_all(self: Arc<Self>, entry: &Arc<Entry>) -> Result<Vec<Attempt>, Damaged> {
+    async fn try_all(self: Arc<Self>, entry: Arc<Entry>) -> Result<Vec<Attempt>, Damaged> {
         let domains = self.domains.load_full();
         let (mail, now) = (&self.options.mail_dirpath, Timestamp::now());
-        let mut plan = Plan::of(entry, now, &domains, mail);
+        let mut plan = Plan::of(&entry, now, &domains, mail);
         let mut attempts: Vec<Attempt> = plan
             .nowhere
             .iter()
@@ -129,11 +158,11 @@ impl Worker {
         }));
         let mut deliveries = JoinSet::new();
         for (to, recipients) in std::mem::take(&mut plan.relays) {
-            let (worker, entry) = (Arc::clone(&self), Arc::clone(entry));
+            let (worker, entry) = (Arc::clone(&self), Arc::clone(&entry));
             deliveries.spawn(async move { worker.relay(&entry, &to, &recipients).await });
         }
         if plan.is_local() {
-            deliveries.spawn(Arc::clone(&self).keep(Arc::clone(entry), plan));
+            deliveries.spawn(Arc::clone(&self).keep(Arc::clone(&entry), plan));
         }
         let mut damaged = false;
         while let Some(delivered) = deliveries.join_next().await {
@@ -196,28 +225,32 @@ impl Worker {
         if !notice.is_empty() && self.backscatter.admits(entry, &domains, Instant::now()) {
             let name = self.outbound.name();
             let told = self.insist(entry, || notice.send(&self.queue, &name, entry, &domains));
-            if !told.await {
+            if told.await.is_none() {
                 return;
             }
         }
-        self.insist(entry, || self.queue.settle(entry, &outcomes))
+        let entry = with_errors(entry, attempts);
+        self.insist(&entry, || self.queue.settle(&entry, &outcomes))
             .await;
     }
 
-    /// Does it until the queue can be written; `false`: it never could before the end.
-    async fn insist<F>(&self, entry: &Entry, mut record: impl FnMut() -> F) -> bool
+    /// Does it until the queue can be written; `None`: it never could before the end.
+    async fn insist<T, F>(&self, entry: &Entry, mut record: impl FnMut() -> F) -> Option<T>
     where
-        F: Future<Output = Result<(), queue::Error>>,
+        F: Future<Output = Result<T, queue::Error>>,
     {
-        while let Err(error) = record().await {
+        loop {
+            let error = match record().await {
+                Ok(recorded) => return Some(recorded),
+                Err(error) => error,
+            };
             let id = entry.id;
-            tracing::error!(%id, %error, "the outcome of a delivery cannot be recorded");
+            tracing::error!(%id, %error, "what became of a message cannot be recorded");
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = self.stopped() => return false,
+                () = self.stopped() => return None,
             }
         }
-        true
     }
 
     fn sort(&self, entry: &Entry, attempts: &[Attempt]) -> Record {
@@ -260,4 +293,19 @@ impl Worker {
         }
         Record { outcomes, notice }
     }
+}
+
+/// The entry with what each attempt that is made again failed for.
+fn with_errors(entry: &Entry, attempts: &[Attempt]) -> Entry {
+    let (mut entry, now) = (entry.clone(), Timestamp::now());
+    for attempt in attempts {
+        if let attempt::Result::Done(client::Outcome::Deferred(status, reason), _) = &attempt.result
+            && let Some(pending) = entry.pending.get_mut(attempt.index)
+        {
+            let host = attempt.remote.as_ref().map(|remote| remote.host.clone());
+            let error = LastError::new(now, status.to_string(), reason.clone(), host);
+            pending.last_error = Some(error);
+        }
+    }
+    entry
 }

@@ -96,7 +96,4 @@ pub struct Envelope {
     /// The sender's own name for the transaction: the ENVID parameter (RFC 3461 §4.4).
     #[serde(default)]
     pub envelope_id: Option<EnvelopeId>,
-    /// Whether the client had authenticated: then the reverse-path is not the choice of a stranger.
-    #[serde(default)]
-    pub authenticated: bool,
 }

@@ -8,6 +8,7 @@ mod envelope;
 pub mod header;
 mod login;
 mod message;
+mod origin;
 mod status;
 pub mod trace;
 mod transaction;
@@ -20,6 +21,7 @@ pub use envelope::{Body, Envelope, Recipient, ReversePath};
 pub use header::{FieldError, HeaderSection};
 pub use login::{Login, LoginError};
 pub use message::{Edition, Message, MessageError, Octets, Source};
+pub use origin::Origin;
 pub use status::Status;
 pub use transaction::{
     Connection, Helo, MessageId, Service, TlsSession, Transaction, UnknownService,

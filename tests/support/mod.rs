@@ -9,9 +9,11 @@ mod daemon;
 mod dns;
 mod hop;
 mod maildir;
+mod name_server;
 mod notify;
 mod openssl;
 mod program;
+mod rules;
 mod saslauthd;
 
 pub use certificate::{Certificate, KeyKind};
@@ -21,8 +23,10 @@ pub use daemon::{Daemon, PROGRAM, Start, is_root, unprivileged};
 pub use dns::SignedZone;
 pub use hop::Hop;
 pub use maildir::Maildir;
+pub use name_server::name_server;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
+pub use rules::{no_rules, options};
 
 use std::time::{Duration, Instant};
 
