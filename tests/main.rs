@@ -21,6 +21,7 @@ mod maildir;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod outbound_tls;
 mod packaging;
 mod page;
 mod properties;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        outbound_tls::trials(),
         packaging::trials(),
         page::trials(),
         properties::trials(),
