@@ -22,6 +22,7 @@ mod message;
 mod message_on_wire;
 mod notifications;
 mod page;
+mod peers;
 mod properties;
 mod queue;
 mod quickstart;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         message_on_wire::trials(),
         notifications::trials(),
         page::trials(),
+        peers::trials(),
         properties::trials(),
         queue::trials(),
         quickstart::trials(),

@@ -1,9 +1,8 @@
 //! What senders hear of their mail (RFC 3461), read by a parser that somebody else wrote.
 
-use crate::support::{Client, Configuration, Daemon, Hop, run, trial_with};
+use crate::support::{Client, Configuration, Daemon, Hop, read_report as read, trial_with};
 use libtest_mimic::Trial;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -40,44 +39,6 @@ fn trial(name: &str, test: fn()) -> Trial {
 /// Whoever connects may send as anybody, to anybody.
 const TRUSTING: &str = r#"#{ connect: [ rule "everybody" || state::faccept() ] }"#;
 const CONTENT: &[u8] = b"Subject: far away\r\nX-Mark: original\r\n\r\nhello\r\n";
-
-/// Reads a report from standard input, and prints what makes it one: the media types of its parts, the groups of fields,
-/// and how the third part begins and ends.
-const READ: &str = r#"
-import sys, email, email.policy
-message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.SMTPUTF8)
-assert not message.defects, message.defects
-assert message.get_content_type() == "multipart/report", message.get_content_type()
-assert message.get_param("report-type") == "delivery-status"
-assert message["Auto-Submitted"].startswith("auto-"), message["Auto-Submitted"]
-for name in ["Date", "From", "To", "Subject", "Message-ID", "MIME-Version"]:
-    assert len(message.get_all(name)) == 1, name
-human, machine, returned = message.get_payload()
-print("subject:", message["Subject"])
-print("types:", *[part.get_content_type() for part in (human, machine, returned)])
-assert human.get_content().strip()
-if machine.get_content_type() == "message/delivery-status":
-    groups = machine.get_payload()
-else:
-    # RFC 6533 is younger than the parser.
-    octets = machine.get_payload(decode=True) or machine.get_payload(0).as_bytes()
-    blocks = [block for block in octets.replace(b"\r\n", b"\n").split(b"\n\n") if block.strip()]
-    groups = [email.message_from_bytes(block, policy=email.policy.SMTPUTF8) for block in blocks]
-for number, group in enumerate(group for group in groups if group.keys()):
-    assert not group.defects, group.defects
-    for name, value in group.items():
-        print(number, f"{name.lower()}:", " ".join(str(value).split()))
-payload = returned.get_payload()
-text = payload if isinstance(payload, str) else payload[0].as_string()
-print("returned:", " ".join(text.split()))
-"#;
-
-fn read(report: &[u8]) -> String {
-    let mut python = Command::new("python3");
-    python.args(["-c", READ]);
-    let report = String::from_utf8(report.to_vec()).unwrap();
-    run(&mut python, &report).success()
-}
 
 /// The one report in Jane's mailbox, as the parser tells it. `parts`: what it must say.
 fn report(daemon: &Daemon, parts: &[&str]) -> String {

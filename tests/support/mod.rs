@@ -10,7 +10,9 @@ mod hop;
 mod maildir;
 mod notify;
 mod openssl;
+pub mod peers;
 mod program;
+mod report;
 mod rules;
 mod saslauthd;
 
@@ -22,6 +24,7 @@ pub use hop::Hop;
 pub use maildir::Maildir;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
+pub use report::read_report;
 pub use rules::no_rules;
 
 use std::time::{Duration, Instant};
