@@ -11,9 +11,11 @@ pub fn trials() -> Vec<Trial> {
         trial("a_hop_with_dsn_gets_the_wishes", handed_on),
         trial("wishes_survive_a_restart", restart),
         trial("an_alias_for_several_is_expanded", expanded),
+        trial("no_rule_meets_an_alias_that_is_expanded", ruled),
         trial("who_wants_to_hear_nothing_hears_nothing", never),
         trial("nobody_is_told_nothing", null_sender),
         trial("delay_is_told_on_request", delay),
+        trial("what_fails_in_this_machine_stays_there", inner),
         trial("the_whole_message_returns_on_request", whole),
         trial("utf_8_needs_other_media_types", international),
         Trial::test("notifications::strangers_are_told_so_much", || {
@@ -250,6 +252,23 @@ fn expanded() {
     daemon.stop();
 }
 
+fn ruled() {
+    let hop = Hop::start(|_, _| None);
+    let filter = r#"#{
+        connect: [ rule "everybody" || state::faccept() ],
+        delivery: [ rule "no alias" || if ctx::rcpt() == "staff@home.example" { state::deny() } else { state::next() } ],
+    }"#;
+    let mut daemon = Daemon::start(configuration(hop.address()).filter(filter));
+    send(
+        &mut daemon,
+        "",
+        &["<staff@home.example> NOTIFY=SUCCESS,FAILURE"],
+    );
+    report(&daemon, &["1 action: expanded\n"]);
+    daemon.maildir("home.example", "jim").wait(1);
+    daemon.stop();
+}
+
 fn never() {
     let hop = refusing();
     let mut daemon = Daemon::start(configuration(hop.address()));
@@ -318,6 +337,28 @@ fn delay() {
         "{said:?}"
     );
     daemon.wait_for_log(&["given up", "to=john@far.example"]);
+    daemon.stop();
+}
+
+/// The path of a socket is for the log.
+fn inner() {
+    let configuration = configuration(nobody())
+        .set("server.queues.delivery.lifetime", "\"1s\"")
+        .domain("store.example", |domain| {
+            domain.set("transport", "\"lmtp:unix:/nonexistent/lmtp\"")
+        });
+    let mut daemon = Daemon::start(configuration);
+    send(&mut daemon, "", &["<john@store.example>"]);
+    let said = report(
+        &daemon,
+        &[
+            "1 action: failed\n",
+            "1 status: 4.4.7\n",
+            "1 diagnostic-code: X-vsmtp; the mailbox could not be reached\n",
+        ],
+    );
+    assert!(!said.contains("nonexistent"), "{said}");
+    daemon.wait_for_log(&["result=\"deferred\"", "/nonexistent/lmtp"]);
     daemon.stop();
 }
 
