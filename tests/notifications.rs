@@ -252,18 +252,27 @@ fn expanded() {
     daemon.stop();
 }
 
+/// Rules are asked about recipients together: a deny would be for all of them.
 fn ruled() {
-    let hop = Hop::start(|_, _| None);
-    let filter = r#"#{
-        connect: [ rule "everybody" || state::faccept() ],
-        delivery: [ rule "no alias" || if ctx::rcpt() == "staff@home.example" { state::deny() } else { state::next() } ],
+    let rules = r#"#{
+        mail: [ rule "anybody" || state::accept() ],
+        rcpt: [ rule "to anybody" || state::accept() ],
+        delivery: [ rule "one" || if ctx::rcpt_list().len > 1 { state::deny() } else { state::next() } ],
     }"#;
-    let mut daemon = Daemon::start(configuration(hop.address()).filter(filter));
-    send(
-        &mut daemon,
-        "",
-        &["<staff@home.example> NOTIFY=SUCCESS,FAILURE"],
-    );
+    let configuration = configuration(nobody())
+        .filter(rules)
+        .domain("home.example", |domain| {
+            domain
+                .set(
+                    "aliases",
+                    r#"#{ staff: ["jim@home.example", "john@far.example"] }"#,
+                )
+                .rules("incoming.vsl", rules)
+                .rules("internal.vsl", rules)
+                .rules("outgoing.vsl", rules)
+        });
+    let mut daemon = Daemon::start(configuration);
+    send(&mut daemon, "", &["<staff@home.example> NOTIFY=SUCCESS"]);
     report(&daemon, &["1 action: expanded\n"]);
     daemon.maildir("home.example", "jim").wait(1);
     daemon.stop();
