@@ -12,12 +12,16 @@
 //! | 1 | [`queue`] | what was acknowledged and is not yet delivered, durably |
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
+//! | 1 | [`services`] | whom rules may ask: databases, lists in files, commands |
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
+//! | 4 | [`control`] | what the programs of this machine ask: the queue, looked at and changed |
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
+//! | 5 | [`manual`] | the manual page and the completions of shells |
+//! | 5 | [`units`] | the units for systemd, to install where there is no package |
 //!
 //! # The path of a message
 //!
@@ -44,14 +48,18 @@
 
 pub mod authentication;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
+pub mod manual;
 pub mod queue;
 pub mod quickstart;
 pub mod rules;
 pub mod script;
 pub mod server;
+pub mod services;
 pub mod smtp;
 pub mod tls;
+pub mod units;

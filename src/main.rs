@@ -3,16 +3,32 @@
 //! Exit codes are those of sysexits(3): 0 stopped when told to, or nothing wrong; 78 the configuration is wrong; what
 //! else keeps a start from happening: see `vsmtp::daemon::Error::exit_code`. 2 is a wrong command line.
 
-use clap::{Args, Parser, Subcommand};
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod commands;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use commands::queue;
+use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 use vsmtp::config::Loaded;
 use vsmtp::mail::Service;
 use vsmtp::script::Diagnostic;
-use vsmtp::{config, daemon, quickstart};
+use vsmtp::units::{self, Outcome};
+use vsmtp::{config, daemon, manual, quickstart};
 
 /// EX_CONFIG of sysexits(3).
 const EX_CONFIG: u8 = 78;
@@ -44,12 +60,34 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at the queue of the daemon, and change it.
+    Queue(queue::Arguments),
     /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
     Quickstart {
         /// Where the demo is [default: vsmtp-demo, for root /var/lib/vsmtp-demo].
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Write the units that run this program under systemd, with as few rights as it needs.
+    InstallUnits {
+        #[command(flatten)]
+        configuration: Root,
+        /// Where the system is: the files go to etc/systemd/system and etc/sysusers.d below.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Replace files that are there and differ, instead of leaving them and saying so.
+        #[arg(long)]
+        force: bool,
+        /// Show the files instead of writing them.
+        #[arg(long, conflicts_with_all = ["root", "force"])]
+        print: bool,
+    },
+    /// The manual page, for packages.
+    #[command(hide = true)]
+    Man,
+    /// The completions of a shell, for packages.
+    #[command(hide = true)]
+    Completions { shell: Shell },
 }
 
 #[derive(Subcommand)]
@@ -68,6 +106,10 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    if program.is_some_and(|program| program.ends_with("vqueue")) {
+        return queue::run(queue::Arguments::parse());
+    }
     match Arguments::parse().command {
         Command::Serve(root) => serve(&root.config, |_| {}),
         Command::Check {
@@ -79,16 +121,25 @@ fn main() -> ExitCode {
             ConfigCommand::Show(root) => show(&root.config, config::show),
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
+        Command::Queue(arguments) => queue::run(arguments),
+        Command::InstallUnits {
+            configuration,
+            root,
+            force,
+            print,
+        } => install_units(&configuration.config, (!print).then_some(&root), force),
+        Command::Man => match manual::page(&Arguments::command()) {
+            Ok(page) => write(&page),
+            Err(error) => fail(error),
+        },
+        Command::Completions { shell } => write(&manual::completions(&Arguments::command(), shell)),
         Command::Quickstart { dir } => {
             let dir = dir.unwrap_or_else(quickstart::default_dir);
             match quickstart::prepare(&dir) {
                 Ok(demo) => serve(demo.root(), |addresses| {
                     say(io::stdout(), demo.guide(addresses));
                 }),
-                Err(error) => {
-                    say(io::stderr(), error);
-                    ExitCode::from(EX_CANTCREAT)
-                }
+                Err(error) => fail(error),
             }
         }
     }
@@ -136,6 +187,67 @@ fn show(root: &Path, render: fn(&Loaded) -> String) -> ExitCode {
     }
     say(io::stdout(), render(&loaded).trim_end());
     ExitCode::SUCCESS
+}
+
+/// Writes the units below `root`, or shows them where there is none.
+fn install_units(configuration: &Path, root: Option<&PathBuf>, force: bool) -> ExitCode {
+    let paths = env::current_exe().and_then(|program| Ok((program, absolute(configuration)?)));
+    let (program, configuration) = match paths {
+        Ok(paths) => paths,
+        Err(error) => return fail(error),
+    };
+    let units = match units::units(&program, &configuration) {
+        Ok(units) => units,
+        Err(error) => return fail(error),
+    };
+    if units::is_hidden(&program) {
+        let program = program.display();
+        let advice = "the service will not see it there: copy it to /usr/local/bin first";
+        say(io::stderr(), format_args!("warning: {program}: {advice}"));
+    }
+    let Some(root) = root else {
+        for unit in units {
+            say(
+                io::stdout(),
+                format_args!("# /{}\n{}", unit.path, unit.text),
+            );
+        }
+        return ExitCode::SUCCESS;
+    };
+    let mut code = ExitCode::SUCCESS;
+    for unit in units {
+        match units::install(&unit, root, force) {
+            Ok((path, Outcome::Kept)) => {
+                let advice = "kept, though it differs: look at --print, or replace it with --force";
+                say(io::stderr(), format_args!("{}: {advice}", path.display()));
+                code = ExitCode::from(EX_CANTCREAT);
+            }
+            Ok((path, outcome)) => {
+                let outcome = match outcome {
+                    Outcome::Written => "written",
+                    Outcome::Replaced => "replaced",
+                    Outcome::Unchanged | Outcome::Kept => "unchanged",
+                };
+                say(io::stdout(), format_args!("{}: {outcome}", path.display()));
+            }
+            Err(error) => return fail(error),
+        }
+    }
+    code
+}
+
+/// Text that a program reads: octets as they are.
+fn write(text: &[u8]) -> ExitCode {
+    let mut output = io::stdout();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+fn fail(error: impl Display) -> ExitCode {
+    say(io::stderr(), error);
+    ExitCode::from(EX_CANTCREAT)
 }
 
 fn refuse(errors: &[Diagnostic]) -> ExitCode {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -16,15 +16,24 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("queue", &["mail"]),
     ("tls", &["mail"]),
     ("authentication", &["mail"]),
+    ("services", &[]),
     (
         "rules",
-        &["mail", "script", "dns", "authentication", "smtp::Reply"],
+        &[
+            "mail",
+            "script",
+            "dns",
+            "authentication",
+            "services",
+            "smtp::Reply",
+        ],
     ),
     ("server", &["smtp", "mail", "rules", "queue", "tls"]),
     (
         "delivery",
         &["smtp", "mail", "rules", "queue", "tls", "dns"],
     ),
+    ("control", &["mail", "queue", "delivery::quarantine"]),
     (
         "config",
         &[
@@ -51,17 +60,23 @@ const LAYERS: [(&str, &[&str]); 14] = [
     (
         "daemon",
         &[
-            "config", "delivery", "dns", "mail", "queue", "rules", "script", "server", "smtp",
-            "tls",
+            "config", "control", "delivery", "dns", "mail", "queue", "rules", "script", "server",
+            "smtp", "tls",
         ],
     ),
     ("quickstart", &["mail"]),
+    ("commands", &["config", "control"]),
+    ("manual", &[]),
+    ("units", &[]),
     (
         "main",
         &[
+            "commands",
             "config",
             "daemon",
+            "manual",
             "quickstart",
+            "units",
             "mail::Service",
             "script::Diagnostic",
         ],

@@ -21,6 +21,7 @@ mod maildir;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod packaging;
 mod page;
 mod peers;
 mod properties;
@@ -31,8 +32,10 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod services;
 mod stages;
 mod support;
+mod tools;
 mod transport;
 mod wire;
 
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        packaging::trials(),
         page::trials(),
         peers::trials(),
         properties::trials(),
@@ -64,7 +68,9 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        services::trials(),
         stages::trials(),
+        tools::trials(),
         transport::trials(),
         wire::trials(),
     ]

@@ -1,6 +1,8 @@
 //! By which way mail leaves the queue: what rules choose for each recipient, what domains say, and who is always there.
 
-use crate::support::{Certificate, Client, Configuration, Daemon, Hop, trial_with, wait_for};
+use crate::support::{
+    Certificate, Client, Configuration, Daemon, Hop, options, trial_with, wait_for,
+};
 use libtest_mimic::Trial;
 use std::fs;
 use std::net::TcpListener;
@@ -83,12 +85,8 @@ fn policy(rules: &str) -> (tempfile::TempDir, Policy) {
     fs::write(home.join("incoming.vsl"), rules).unwrap();
     fs::write(folder.path().join("filter.vsl"), "#{}").unwrap();
     let options = Options {
-        root: folder.path().to_owned(),
-        filter: folder.path().join("filter.vsl"),
         domains: vec![("home.example".to_owned(), home)],
-        app: folder.path().join("app"),
-        log: None,
-        saslauthd: folder.path().join("mux"),
+        ..options(folder.path())
     };
     let domains = Domains::new([Domain {
         name: "home.example".to_owned(),

@@ -15,11 +15,13 @@ mod sockets;
 
 pub use prepare::{Prepared, check_without_host, prepare};
 
+use crate::control::{self, Desk};
 use crate::delivery::relay::TrustError;
 use crate::mail::Service;
 use crate::queue::{self, Queue};
 use crate::{delivery, server};
 use live::Live;
+use nix::unistd::geteuid;
 use privileges::Identity;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// Threads for what waits: passwords that are verified, rules that ask somebody, and disks. More than the first two can
+/// have together, so that a disk never waits for a thread.
+const WAITING_THREADS: usize = 1024;
 
 /// How long everything together may take to stop; below the 90 s after which systemd kills.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,11 +61,15 @@ pub fn run(
         privileges::make_folder(path, identity.as_ref())?;
     }
     privileges::make_mail_folder(&config.delivery.mail_dirpath, identity.as_ref())?;
+    if let Some(folder) = config.control.parent() {
+        privileges::make_open_folder(folder, identity.as_ref())?;
+    }
     if let Some(identity) = identity {
         identity.assume()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
+        .max_blocking_threads(WAITING_THREADS)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
@@ -78,6 +88,13 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let queue = Queue::open(&prepared.config.queue)?;
+    let control = control::Socket::bind(&prepared.config.control).await?;
+    let desk = Desk {
+        queue: queue.clone(),
+        spool: prepared.config.queue.dirpath.clone(),
+        app: prepared.config.delivery.dirpath.clone(),
+        owner: geteuid().as_raw(),
+    };
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
     let relay = outbound::relay(&prepared, &addresses, None)?;
@@ -93,8 +110,10 @@ async fn serve(
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
     let relay = Arc::clone(&live.relay);
-    let sending = delivery::run(queue, domains, rules, relay, mailboxes, told(stopped));
-    let work = async { tokio::join!(receiving, sending) };
+    let shutdown = told(stopped.clone());
+    let sending = delivery::run(queue, domains, rules, relay, mailboxes, shutdown);
+    let asked = control::run(control, desk, told(stopped));
+    let work = async { tokio::join!(receiving, sending, asked) };
     tokio::pin!(work);
 
     on_ready(&addresses);
@@ -176,9 +195,9 @@ pub enum Error {
     /// The spool cannot be opened.
     #[error("cannot open the queue (server.queues.dirpath): {0}")]
     Queue(#[from] queue::Error),
-    /// The resolver cannot be made.
-    #[error("cannot ask the DNS (server.dns): {0}")]
-    Resolver(#[from] outbound::ResolverError),
+    /// The control socket cannot be made.
+    #[error("cannot listen to the programs of this machine (server.control): {0}")]
+    Control(#[from] control::SocketError),
     /// The TLS library refuses its own defaults.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -207,8 +226,9 @@ impl Error {
             }
             Self::Privileges(privileges::Error::Folder { .. }) | Self::Log(_) => EX_CANTCREAT,
             Self::Privileges(_) => EX_NOPERM,
+            Self::Control(_) => EX_CANTCREAT,
             Self::Queue(_) => EX_IOERR,
-            Self::Resolver(_) | Self::Trust(_) => EX_OSERR,
+            Self::Trust(_) => EX_OSERR,
             Self::Ended => EX_SOFTWARE,
         }
     }

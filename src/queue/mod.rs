@@ -20,6 +20,8 @@ mod entry;
 mod error;
 mod journal;
 mod lsm;
+mod order;
+mod reader;
 mod record;
 mod rescue;
 mod revise;
@@ -27,14 +29,16 @@ mod schedule;
 mod spool;
 mod store;
 mod version;
-mod wake;
 
 pub use content::Content;
 pub use draft::Draft;
-pub use entry::{Entry, Outcome, Pending, Screening, State};
+pub use entry::{Entry, LastError, Outcome, Pending, Screening, State};
 pub use error::Error;
+pub use order::{Obeyed, Order};
+pub use reader::Reader;
 pub use revise::Revision;
 pub use schedule::{NextAttempt, Schedule};
+pub use store::Listed;
 pub use version::{Front, Version};
 
 use crate::mail::{Envelope, MessageId};

@@ -14,7 +14,7 @@ use super::Error;
 use crate::mail::MessageId;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,11 +216,12 @@ fn id_of(path: &Path) -> Option<MessageId> {
     (id.to_string() == name).then_some(id)
 }
 
-/// Other folders are those of other parts of the server, which keep their state below the same root.
+/// Folders and sockets are those of other parts of the server, which keep their state below the same root.
 fn name_foreign_files(root: &Path) -> io::Result<()> {
     for file in std::fs::read_dir(root)? {
         let file = file?;
-        if !file.file_type()?.is_dir() && file.file_name() != "lock" {
+        let kind = file.file_type()?;
+        if !kind.is_dir() && !kind.is_socket() && file.file_name() != "lock" {
             let path = file.path();
             tracing::warn!(path = %path.display(), "foreign file in the spool is left alone");
         }
