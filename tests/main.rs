@@ -24,6 +24,7 @@ mod notifications;
 mod outbound_tls;
 mod packaging;
 mod page;
+mod peers;
 mod properties;
 mod queue;
 mod quickstart;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         outbound_tls::trials(),
         packaging::trials(),
         page::trials(),
+        peers::trials(),
         properties::trials(),
         queue::trials(),
         quickstart::trials(),

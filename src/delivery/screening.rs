@@ -79,7 +79,9 @@ pub(super) fn is_asked(pending: &Pending, stage: Stage, now: Timestamp) -> bool 
         Stage::Postq => Screening::Ahead,
         _ => Screening::Attempts,
     };
-    is_due(pending, now) && pending.screening == screening && pending.recipient.quarantine.is_none()
+    let Pending { recipient, .. } = pending;
+    let goes_out = recipient.quarantine.is_none() && !recipient.expanded;
+    is_due(pending, now) && pending.screening == screening && goes_out
 }
 
 fn is_due(pending: &Pending, now: Timestamp) -> bool {
