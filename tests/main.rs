@@ -30,6 +30,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod services;
 mod stages;
 mod support;
 mod transport;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        services::trials(),
         stages::trials(),
         transport::trials(),
         wire::trials(),

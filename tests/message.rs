@@ -82,6 +82,8 @@ impl World {
             domains,
             log: None,
             saslauthd: PathBuf::new(),
+            dns: Default::default(),
+            identity: Default::default(),
         };
         let rules = Rules::load(&options, Arc::new(ours)).unwrap();
         Self {

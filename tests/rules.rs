@@ -40,6 +40,8 @@ fn errors() -> impl Iterator<Item = Trial> {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: PathBuf::new(),
+                dns: Default::default(),
+                identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -101,6 +103,8 @@ impl World {
             app: folder.path().join("app"),
             log: Some(folder.path().join("app.log")),
             saslauthd: folder.path().join("mux"),
+            dns: Default::default(),
+            identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),

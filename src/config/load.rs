@@ -95,6 +95,8 @@ fn distribute(config: &mut Config) {
         .map(|domain| (domain.name.clone(), domain.folder.clone()))
         .collect();
     config.rules.app.clone_from(&config.delivery.dirpath);
+    config.rules.dns = config.dns.clone();
+    config.rules.identity = (config.system.user.clone(), config.system.group.clone());
     config.tls.domains = hosted
         .filter_map(|domain| {
             Some(tls::DomainOptions {

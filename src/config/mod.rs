@@ -210,6 +210,8 @@ impl Config {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: "/run/saslauthd/mux".into(),
+                dns: dns::Options::default(),
+                identity: Default::default(),
             },
             domain_dir: domain::default_folder(root),
             domains: Arc::default(),

@@ -28,6 +28,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+/// Threads for what waits: passwords that are verified, rules that ask somebody, and disks. More than the first two can
+/// have together, so that a disk never waits for a thread.
+const WAITING_THREADS: usize = 1024;
+
 /// How long everything together may take to stop; below the 90 s after which systemd kills.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -60,6 +64,7 @@ pub fn run(
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
+        .max_blocking_threads(WAITING_THREADS)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
@@ -176,9 +181,6 @@ pub enum Error {
     /// The spool cannot be opened.
     #[error("cannot open the queue (server.queues.dirpath): {0}")]
     Queue(#[from] queue::Error),
-    /// The resolver cannot be made.
-    #[error("cannot ask the DNS (server.dns): {0}")]
-    Resolver(#[from] outbound::ResolverError),
     /// The TLS library refuses its own defaults.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -208,7 +210,7 @@ impl Error {
             Self::Privileges(privileges::Error::Folder { .. }) | Self::Log(_) => EX_CANTCREAT,
             Self::Privileges(_) => EX_NOPERM,
             Self::Queue(_) => EX_IOERR,
-            Self::Resolver(_) | Self::Trust(_) => EX_OSERR,
+            Self::Trust(_) => EX_OSERR,
             Self::Ended => EX_SOFTWARE,
         }
     }

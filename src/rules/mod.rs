@@ -10,10 +10,11 @@
 //! | `guard` | what decides where no rule did |
 //! | `file`, `directive`, `review` | how a rule file is read, run, and found wanting before mail arrives |
 //! | `scene` | how a native function reaches the transaction of the rule that called it |
+//! | `setting`, `waiting` | how it reaches what all sessions share, and waits for somebody else |
 //! | `state`, `object` | the values of the language |
 //! | `api` | its functions, one file for each namespace: the manual |
 //!
-//! Invariants: rules run in place, and wait at most for a disk; nothing is compiled while mail arrives; a rule that fails,
+//! Invariants: rules run in place, and whatever waits hands its worker thread back; nothing is compiled while mail arrives; a rule that fails,
 //! in whatever way, answers 451 and harms nobody else; no rule puts a raw octet on the wire (see [`Reply`]).
 //!
 //! [`Reply`]: crate::smtp::Reply
@@ -27,18 +28,22 @@ mod object;
 mod policy;
 mod review;
 mod scene;
+mod setting;
 mod stage;
 mod state;
+mod waiting;
 
 pub use policy::{Fate, Policy, Ruling, Verdict};
 pub use stage::Stage;
 
 use crate::authentication::Saslauthd;
+use crate::dns::{self, Resolver};
 use crate::mail::Domains;
 use crate::script::{self, Diagnostic, Limits};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
 use rhai::{Engine, OptimizationLevel};
+use setting::Setting;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -60,6 +65,10 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// `server.smtp.auth.saslauthd`: the socket of the daemon that verifies the users of this machine.
     pub saslauthd: PathBuf,
+    /// `server.dns`: whom `dns::` asks.
+    pub dns: dns::Options,
+    /// `server.system.user` and `group`: whom the server runs as, and so do its commands.
+    pub identity: (String, String),
 }
 
 /// Every rule, compiled once, shared by all sessions.
@@ -73,6 +82,7 @@ pub struct Rules {
     domains: Arc<Domains>,
     /// `app.dirpath`
     app: Arc<Path>,
+    resolver: Arc<dyn Resolver>,
 }
 
 /// What one run of one rule may use up. Arrays and maps are small because they can be nested as deep as they are large,
@@ -104,6 +114,16 @@ impl Rules {
         // The review wants to see what was written, not what is left of it.
         engine.set_optimization_level(OptimizationLevel::None);
         directive::register(&mut engine);
+        let resolver: Arc<dyn Resolver> = Arc::new(resolver(&options.dns).map_err(|e| vec![e])?);
+        let (user, group) = options.identity.clone();
+        let setting = Setting {
+            root: options.root.clone(),
+            app: options.app.clone(),
+            user,
+            group,
+            resolver: Arc::clone(&resolver),
+        };
+        setting.install(&mut engine);
         let saslauthd = Saslauthd::new(options.saslauthd.clone());
         api::register(
             &mut engine,
@@ -131,6 +151,7 @@ impl Rules {
                     of_domains,
                     domains,
                     app: options.app.as_path().into(),
+                    resolver,
                 }))
             }
             (filter, of_domains) => {
@@ -144,6 +165,11 @@ impl Rules {
         }
     }
 
+    /// The resolver that rules ask, for whoever else has a question: its memory is worth sharing.
+    pub fn resolver(&self) -> Arc<dyn Resolver> {
+        Arc::clone(&self.resolver)
+    }
+
     /// The file that answers for `group`, if there is one.
     fn file(&self, group: &Group) -> Option<&RuleFile> {
         match group {
@@ -151,6 +177,15 @@ impl Rules {
             _ => self.of_domains.file(group),
         }
     }
+}
+
+fn resolver(options: &dns::Options) -> Result<dns::System, Diagnostic> {
+    dns::System::start(options).map_err(|error| Diagnostic {
+        file: None,
+        position: None,
+        what: format!("there is no resolver: {error}"),
+        remedy: "see server.dns".to_owned(),
+    })
 }
 
 impl fmt::Debug for Rules {

@@ -1,14 +1,18 @@
 //! What rules can call: one file for each namespace. The doc comment above each function is its entry in the manual.
 
 mod auth;
+mod cmd;
 mod code;
+mod csv;
 mod ctx;
+mod dns;
 mod envelop;
 mod fs;
 mod log;
 mod msg;
 mod net;
 mod objects;
+mod options;
 mod state;
 mod time;
 pub(super) mod transport;
@@ -17,6 +21,7 @@ mod utils;
 
 use crate::authentication::Saslauthd;
 use crate::script::Diagnostic;
+use crate::services::Outcome;
 use rhai::{Engine, Module, Shared, exported_module};
 use std::path::Path;
 
@@ -35,6 +40,9 @@ pub(super) fn register(
 ) -> Result<(), Diagnostic> {
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
+    engine.register_type_with_name::<cmd::SharedCommand>("command");
+    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_global_module(Shared::new(exported_module!(objects::functions)));
     objects::register_file(engine, root);
     log::register(engine, log_file).map_err(|error| Diagnostic {
@@ -51,8 +59,11 @@ pub(super) fn register(
     })?;
     for (name, module) in [
         ("auth", auth::module(saslauthd)),
+        ("cmd", exported_module!(cmd::functions)),
         ("code", code),
+        ("csv", exported_module!(csv::functions)),
         ("ctx", exported_module!(ctx::functions)),
+        ("dns", exported_module!(dns::functions)),
         ("envelop", exported_module!(envelop::functions)),
         ("fs", exported_module!(fs::functions)),
         ("msg", exported_module!(msg::functions)),
