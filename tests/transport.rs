@@ -89,6 +89,8 @@ fn policy(rules: &str) -> (tempfile::TempDir, Policy) {
         app: folder.path().join("app"),
         log: None,
         saslauthd: folder.path().join("mux"),
+        dns: Default::default(),
+        identity: Default::default(),
     };
     let domains = Domains::new([Domain {
         name: "home.example".to_owned(),

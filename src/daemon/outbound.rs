@@ -7,7 +7,6 @@ use crate::mail::Service;
 use nix::ifaddrs::getifaddrs;
 use rustls::RootCertStore;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 /// Where mail exchangers listen (RFC 5321 §4.5.4.2).
 const SMTP: u16 = 25;

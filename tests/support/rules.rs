@@ -16,6 +16,8 @@ pub fn no_rules() -> Arc<ArcSwap<Rules>> {
         app: nowhere.clone(),
         log: None,
         saslauthd: nowhere,
+        dns: Default::default(),
+        identity: Default::default(),
     };
     let rules = Rules::load(&options, Arc::new(Domains::default())).unwrap();
     Arc::new(ArcSwap::new(rules))
