@@ -39,7 +39,7 @@ pub use stage::Stage;
 use crate::authentication::Saslauthd;
 use crate::dns::{self, Resolver};
 use crate::mail::Domains;
-use crate::script::{self, Diagnostic, Limits};
+use crate::script::{self, Diagnostic, Limits, Literals};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
 use rhai::{Engine, OptimizationLevel};
@@ -122,6 +122,7 @@ impl Rules {
             user,
             group,
             resolver: Arc::clone(&resolver),
+            literals: Literals::of(&mut engine),
         };
         setting.install(&mut engine);
         let saslauthd = Saslauthd::new(options.saslauthd.clone());

@@ -77,6 +77,9 @@ fn review_one(engine: &Engine, path: &Path, ast: &AST) -> Vec<Diagnostic> {
                     .or_else(|| bad_target(call))
                     .map(|fault| (position, fault))
             }
+            [.., ASTNode::Expr(Expr::MethodCall(call, position))] => {
+                pasted(call).map(|fault| (*position, fault))
+            }
             [.., ASTNode::Expr(Expr::Variable(variable, _, position))] => {
                 let (_, name, namespace, _) = &**variable;
                 let position = namespace.path.first().map_or(*position, |root| root.pos);
@@ -289,6 +292,22 @@ fn bad_target(call: &FnCallExpr) -> Option<Fault> {
         }
         _ => None,
     }
+}
+
+/// A statement for a database that is put together where it is used. It would be refused when mail arrives.
+fn pasted(call: &FnCallExpr) -> Option<Fault> {
+    let first = call.args.first()?;
+    let put_together = match first {
+        Expr::InterpolatedString(..) => true,
+        Expr::FnCall(sum, _) => sum.name == "+",
+        _ => false,
+    };
+    (matches!(call.name.as_str(), "query" | "command") && put_together).then(|| {
+        Fault::new(
+            format!("what {}() runs is put together from pieces", call.name),
+            "write it as one string, and give values as parameters: query(\"… WHERE name = ?\", [name])",
+        )
+    })
 }
 
 fn misfit(argument: &Expr, state: fn(Reply) -> Result<State, Fault>) -> Option<Fault> {

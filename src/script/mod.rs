@@ -8,6 +8,7 @@
 
 mod diagnostic;
 mod limits;
+mod literals;
 mod modules;
 mod natives;
 mod nesting;
@@ -16,6 +17,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Fault, diagnose, line_and_column};
 pub use limits::{Limits, stamp};
+pub use literals::Literals;
 pub use wait::wait;
 
 use modules::Modules;
