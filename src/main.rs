@@ -11,9 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vsmtp::config::Loaded;
 use vsmtp::mail::Service;
+use vsmtp::rules::Manual;
 use vsmtp::script::Diagnostic;
 use vsmtp::{config, daemon, quickstart};
 
+/// As clap has it.
+const WRONG_COMMAND_LINE: u8 = 2;
 /// EX_CONFIG of sysexits(3).
 const EX_CONFIG: u8 = 78;
 /// EX_CANTCREAT of sysexits(3).
@@ -43,6 +46,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// The manual of the rule language: every directive, stage, function, object and code.
+    HelpRules {
+        /// A namespace (ctx), a function (ctx::helo, helo), a directive (rule), a stage or a code [default: a list of all].
+        name: Option<String>,
     },
     /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
     Quickstart {
@@ -79,6 +87,7 @@ fn main() -> ExitCode {
             ConfigCommand::Show(root) => show(&root.config, config::show),
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
+        Command::HelpRules { name } => help_rules(name.as_deref()),
         Command::Quickstart { dir } => {
             let dir = dir.unwrap_or_else(quickstart::default_dir);
             match quickstart::prepare(&dir) {
@@ -138,9 +147,26 @@ fn show(root: &Path, render: fn(&Loaded) -> String) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn help_rules(name: Option<&str>) -> ExitCode {
+    let manual = match Manual::new() {
+        Ok(manual) => manual,
+        Err(error) => return refuse(&[error]),
+    };
+    match name.map(|name| manual.find(name)) {
+        None => say(io::stdout(), manual.to_string().trim_end()),
+        Some(Ok(pages)) => say(io::stdout(), pages),
+        Some(Err(unknown)) => {
+            say(io::stderr(), unknown);
+            return ExitCode::from(WRONG_COMMAND_LINE);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 fn refuse(errors: &[Diagnostic]) -> ExitCode {
     for error in errors {
         say(io::stderr(), error);
+        show_line(error);
     }
     ExitCode::from(EX_CONFIG)
 }
@@ -148,6 +174,14 @@ fn refuse(errors: &[Diagnostic]) -> ExitCode {
 fn list(kind: &str, diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         say(io::stderr(), format_args!("{kind}: {diagnostic}"));
+        show_line(diagnostic);
+    }
+}
+
+/// What begins with white space belongs to the line above it: a program can leave it out.
+fn show_line(diagnostic: &Diagnostic) {
+    if let Some(excerpt) = diagnostic.excerpt() {
+        say(io::stderr(), excerpt);
     }
 }
 

@@ -62,6 +62,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "daemon",
             "quickstart",
             "mail::Service",
+            "rules::Manual",
             "script::Diagnostic",
         ],
     ),

@@ -18,6 +18,7 @@ mod durability;
 mod handshake;
 mod layers;
 mod maildir;
+mod manual;
 mod message;
 mod message_on_wire;
 mod page;
@@ -30,6 +31,7 @@ mod reload;
 mod rules;
 mod rules_on_wire;
 mod support;
+mod teaching;
 mod wire;
 
 use libtest_mimic::{Arguments, Trial};
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         handshake::trials(),
         layers::trials(),
         maildir::trials(),
+        manual::trials(),
         message::trials(),
         message_on_wire::trials(),
         page::trials(),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        teaching::trials(),
         wire::trials(),
     ]
     .into_iter()

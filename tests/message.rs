@@ -10,6 +10,7 @@ use vsmtp::mail::{
     Transaction, Transport,
 };
 use vsmtp::rules::{Options, Policy, Rules, Stage, Verdict};
+use vsmtp::script::Limits;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -82,6 +83,8 @@ impl World {
             domains,
             log: None,
             saslauthd: PathBuf::new(),
+            listed: None,
+            limits: Limits::default(),
         };
         let rules = Rules::load(&options, Arc::new(ours)).unwrap();
         Self {

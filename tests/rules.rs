@@ -10,6 +10,7 @@ use vsmtp::mail::{
     ReversePath, Service, TlsSession, Transaction, Transport,
 };
 use vsmtp::rules::{Options, Policy, Rules, Stage, Verdict};
+use vsmtp::script::Limits;
 
 pub fn trials() -> Vec<Trial> {
     errors().chain(behaviours()).collect()
@@ -40,6 +41,8 @@ fn errors() -> impl Iterator<Item = Trial> {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: PathBuf::new(),
+                listed: None,
+                limits: Limits::default(),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -101,6 +104,8 @@ impl World {
             app: folder.path().join("app"),
             log: Some(folder.path().join("app.log")),
             saslauthd: folder.path().join("mux"),
+            listed: None,
+            limits: Limits::default(),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),
@@ -930,7 +935,8 @@ fn early_questions_fail() {
         ("helo", "state::quarantine(\"x\")", 1),
     ] {
         let answers = stages(&format!(
-            r#"#{{ {stage}: [ rule "a" || {{ {call}; state::next() }} ] }}"#
+            // Called by the rule itself it would be found when the file is loaded.
+            r#"fn ask() {{ {call} }} #{{ {stage}: [ rule "a" || {{ ask(); state::next() }} ] }}"#
         ));
         assert_eq!(answers[place], FAILED, "{stage} {call}");
     }

@@ -18,6 +18,7 @@ pub use prepare::{Prepared, check_without_host, prepare};
 use crate::delivery::relay::TrustError;
 use crate::mail::Service;
 use crate::queue::{self, Queue};
+use crate::script::Limits;
 use crate::{delivery, server};
 use live::Live;
 use privileges::Identity;
@@ -60,6 +61,7 @@ pub fn run(
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
+        .thread_stack_size(Limits::STACK)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;

@@ -11,7 +11,8 @@
 //! | `file`, `directive`, `review` | how a rule file is read, run, and found wanting before mail arrives |
 //! | `scene` | how a native function reaches the transaction of the rule that called it |
 //! | `state`, `object` | the values of the language |
-//! | `api` | its functions, one file for each namespace: the manual |
+//! | `api` | its functions, one file for each namespace |
+//! | `manual` | what is written about them there, as pages for the operator |
 //!
 //! Invariants: rules run in place, and wait at most for a disk; nothing is compiled while mail arrives; a rule that fails,
 //! in whatever way, answers 451 and harms nobody else; no rule puts a raw octet on the wire (see [`Reply`]).
@@ -23,17 +24,21 @@ mod directive;
 mod file;
 mod groups;
 mod guard;
+mod manual;
 mod object;
+mod observer;
 mod policy;
 mod review;
 mod scene;
 mod stage;
 mod state;
 
+pub use manual::{Manual, UnknownPage};
+pub use observer::{Observer, Run};
 pub use policy::{Policy, Verdict};
 pub use stage::Stage;
 
-use crate::authentication::Saslauthd;
+use crate::authentication::{BackEnd, Listed, Saslauthd};
 use crate::mail::Domains;
 use crate::script::{self, Diagnostic, Limits};
 use file::RuleFile;
@@ -43,7 +48,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where the rules are (`app.vsl`), and what they may touch.
 #[derive(Clone, Debug)]
@@ -60,6 +64,10 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// `server.smtp.auth.saslauthd`: the socket of the daemon that verifies the users of this machine.
     pub saslauthd: PathBuf,
+    /// Users in place of those of the machine, for a simulation.
+    pub listed: Option<Listed>,
+    /// `app.vsl.limits`: what one run of one rule may use up.
+    pub limits: Limits,
 }
 
 /// Every rule, compiled once, shared by all sessions.
@@ -73,43 +81,13 @@ pub struct Rules {
     app: Arc<Path>,
 }
 
-/// What one run of one rule may use up. Arrays and maps are small because they can be nested as deep as they are large,
-/// and are then dropped by recursion; `file()` makes lists of any length.
-const LIMITS: Limits = Limits {
-    operations: 1_000_000,
-    deadline: Duration::from_secs(1),
-    call_levels: 16,
-    string_size: 1 << 20,
-    array_size: 1024,
-    map_size: 256,
-};
-
 impl Rules {
     /// Reads and compiles every rule file. `domains` are those that the guard and the choice of files go by.
     ///
     /// # Errors
     /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
     pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        Self::load_within(options, domains, &LIMITS)
-    }
-
-    fn load_within(
-        options: &Options,
-        domains: Arc<Domains>,
-        limits: &Limits,
-    ) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        let mut engine = script::engine(&options.root, limits);
-        // The review wants to see what was written, not what is left of it.
-        engine.set_optimization_level(OptimizationLevel::None);
-        directive::register(&mut engine);
-        let saslauthd = Saslauthd::new(options.saslauthd.clone());
-        api::register(
-            &mut engine,
-            &options.root,
-            options.log.as_deref(),
-            saslauthd,
-        )
-        .map_err(|error| vec![error])?;
+        let engine = engine(options).map_err(|error| vec![error])?;
         let filter = load_if_present(&engine, &options.filter);
         let of_domains = DomainRules::load(&engine, &options.domains);
         match (filter, of_domains) {
@@ -144,6 +122,21 @@ impl Rules {
             _ => self.of_domains.file(group),
         }
     }
+}
+
+/// An engine that knows all that rules may call.
+fn engine(options: &Options) -> Result<Engine, Diagnostic> {
+    let mut engine = script::engine(&options.root, &options.limits);
+    // The review wants to see what was written, not what is left of it.
+    engine.set_optimization_level(OptimizationLevel::None);
+    directive::register(&mut engine);
+    let users = match &options.listed {
+        Some(listed) => BackEnd::Listed(listed.clone()),
+        None => BackEnd::Saslauthd(Saslauthd::new(options.saslauthd.clone())),
+    };
+    let log = options.log.as_deref();
+    api::register(&mut engine, &options.root, log, users)?;
+    Ok(engine)
 }
 
 impl fmt::Debug for Rules {
