@@ -18,6 +18,7 @@
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
+//! | 5 | [`simulate`] | policy without a server: what rules would do, told line by line |
 //!
 //! # The path of a message
 //!
@@ -53,5 +54,6 @@ pub mod quickstart;
 pub mod rules;
 pub mod script;
 pub mod server;
+pub mod simulate;
 pub mod smtp;
 pub mod tls;

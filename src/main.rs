@@ -13,12 +13,16 @@ use vsmtp::config::Loaded;
 use vsmtp::mail::Service;
 use vsmtp::rules::Manual;
 use vsmtp::script::Diagnostic;
-use vsmtp::{config, daemon, quickstart};
+use vsmtp::{config, daemon, quickstart, simulate};
 
 /// As clap has it.
 const WRONG_COMMAND_LINE: u8 = 2;
 /// EX_CONFIG of sysexits(3).
 const EX_CONFIG: u8 = 78;
+/// EX_DATAERR of sysexits(3).
+const EX_DATAERR: u8 = 65;
+/// EX_NOINPUT of sysexits(3).
+const EX_NOINPUT: u8 = 66;
 /// EX_CANTCREAT of sysexits(3).
 const EX_CANTCREAT: u8 = 73;
 
@@ -52,6 +56,11 @@ enum Command {
         /// A namespace (ctx), a function (ctx::helo, helo), a directive (rule), a stage or a code [default: a list of all].
         name: Option<String>,
     },
+    /// Run the rules without a server: on one message that flags describe, or on dialogues, which can be tests.
+    ///
+    /// Tells every stage, every rule with its result and its time, and every reply, as a dialogue that can be kept and
+    /// played again. Leaves with 1 when a dialogue went otherwise than it says.
+    Simulate(simulate::Arguments),
     /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
     Quickstart {
         /// Where the demo is [default: vsmtp-demo, for root /var/lib/vsmtp-demo].
@@ -88,6 +97,7 @@ fn main() -> ExitCode {
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
         Command::HelpRules { name } => help_rules(name.as_deref()),
+        Command::Simulate(arguments) => simulate(&arguments),
         Command::Quickstart { dir } => {
             let dir = dir.unwrap_or_else(quickstart::default_dir);
             match quickstart::prepare(&dir) {
@@ -161,6 +171,22 @@ fn help_rules(name: Option<&str>) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn simulate(arguments: &simulate::Arguments) -> ExitCode {
+    match simulate::run(arguments, io::stdout().lock()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(simulate::Error::Configuration(errors)) => refuse(&errors),
+        Err(error) => {
+            say(io::stderr(), &error);
+            ExitCode::from(match error {
+                simulate::Error::Malformed(_) => EX_DATAERR,
+                simulate::Error::Unreadable { .. } => EX_NOINPUT,
+                _ => EX_CANTCREAT,
+            })
+        }
+    }
 }
 
 fn refuse(errors: &[Diagnostic]) -> ExitCode {

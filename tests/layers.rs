@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -56,6 +56,17 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ),
     ("quickstart", &["mail"]),
     (
+        "simulate",
+        &[
+            "authentication::Listed",
+            "config",
+            "mail",
+            "rules",
+            "script",
+            "smtp",
+        ],
+    ),
+    (
         "main",
         &[
             "config",
@@ -64,6 +75,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "mail::Service",
             "rules::Manual",
             "script::Diagnostic",
+            "simulate",
         ],
     ),
 ];

@@ -30,6 +30,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod simulate;
 mod support;
 mod teaching;
 mod wire;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        simulate::trials(),
         teaching::trials(),
         wire::trials(),
     ]
