@@ -15,6 +15,7 @@ mod configs;
 mod daemon;
 mod dialogs;
 mod durability;
+mod examples;
 mod handshake;
 mod layers;
 mod maildir;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         daemon::trials(),
         dialogs::trials(),
         durability::trials(),
+        examples::trials(),
         handshake::trials(),
         layers::trials(),
         maildir::trials(),
