@@ -28,9 +28,9 @@
 //!                                                 ├─ rules          on Step::Ask, stage by stage
 //!                                                 └─ queue          a draft fills while DATA arrives
 //!           final dot: rules (preq) → trace header field → queue.commit (durable) → 250
-//! queue ─ delivery::worker ─┬─ delivery::relay ─ smtp::client ─ next hop
-//!                           ├─ delivery::maildir
-//!                           └─ mail::dsn ─ queue
+//! queue ─ rules (postq, delivery) ─ delivery::worker ─┬─ delivery::relay ─ smtp::client ─ next hop
+//!                                                     ├─ delivery::maildir
+//!                                                     └─ mail::dsn ─ queue
 //! ```
 
 #![cfg_attr(

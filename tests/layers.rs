@@ -31,6 +31,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "mail",
             "script",
             "delivery::Options",
+            "delivery::ReportLimits",
             "dns::Options",
             "dns::Source",
             "queue::Options",

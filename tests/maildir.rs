@@ -1,6 +1,6 @@
 //! Local delivery: from the queue into Maildirs and quarantines.
 
-use crate::support::wait_for;
+use crate::support::{no_rules, wait_for};
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
 use rustls::RootCertStore;
@@ -94,10 +94,15 @@ impl Office {
         let options = delivery::Options {
             mail_dirpath: self.path("mail"),
             dirpath: self.path("app"),
+            reports: delivery::ReportLimits {
+                total: None,
+                per_domain: None,
+            },
         };
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));
-        let run = delivery::run(self.queue().clone(), domains, relay(), options, async {
+        let queue = self.queue().clone();
+        let run = delivery::run(queue, domains, no_rules(), relay(), options, async {
             let _ = stopped.await;
         });
         self.delivering = Some((stop, self.runtime.spawn(run)));
@@ -322,9 +327,8 @@ fn only_mailboxes() {
 fn quarantines() {
     let mut office = Office::new();
     let into = |text, quarantine: &str| Recipient {
-        address: address(text),
         quarantine: Some(quarantine.to_owned()),
-        edition: None,
+        ..Recipient::from(address(text))
     };
     let id = office.commit(
         b"x\r\n",

@@ -22,6 +22,7 @@ mod maildir;
 mod manual;
 mod message;
 mod message_on_wire;
+mod notifications;
 mod page;
 mod properties;
 mod queue;
@@ -32,6 +33,7 @@ mod reload;
 mod rules;
 mod rules_on_wire;
 mod simulate;
+mod stages;
 mod support;
 mod teaching;
 mod wire;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         manual::trials(),
         message::trials(),
         message_on_wire::trials(),
+        notifications::trials(),
         page::trials(),
         properties::trials(),
         queue::trials(),
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         rules_on_wire::trials(),
         simulate::trials(),
         teaching::trials(),
+        stages::trials(),
         wire::trials(),
     ]
     .into_iter()

@@ -8,10 +8,11 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use vsmtp::mail::{Address, Envelope, MessageId, Recipient, ReversePath};
-use vsmtp::queue::{Error, Options, Outcome, Queue, Schedule, State};
+use vsmtp::mail::{Address, Edition, Envelope, Message, MessageId, Recipient, ReversePath};
+use vsmtp::queue::{Entry, Error, Options, Outcome, Queue, Revision, Schedule, State};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -19,6 +20,8 @@ pub fn trials() -> Vec<Trial> {
         trial("ten_thousand_commits_from_many_tasks", many_commits),
         trial("a_crash_loses_nothing_acknowledged", crash),
         trial("large_bodies_lie_in_files_of_their_own", large_bodies),
+        trial("a_message_is_revised_as_a_whole", revised),
+        trial("of_two_contents_the_later_is_rescued", revised_and_rescued),
         trial("ids_only_grow", ids),
         trial("the_longest_due_first_and_each_to_one_taker", due_order),
         trial("held_recipients_wake_nobody", held),
@@ -290,6 +293,115 @@ async fn large_bodies() {
         .await
         .unwrap();
     assert_eq!(bodies(), 0);
+}
+
+/// The header section in the place of the one that [`commit`] makes.
+fn edition(header: &str) -> Option<Arc<Edition>> {
+    Some(Arc::new(Edition {
+        header: header.as_bytes().to_vec(),
+        replaces: "Received: here\r\nSubject: a\r\n".len() as u64,
+    }))
+}
+
+fn only(entry: &Entry, id: MessageId, index: usize) -> Entry {
+    let mut part = entry.named(id);
+    part.pending = vec![entry.pending[index].clone()];
+    part
+}
+
+async fn revised() {
+    for size in [10, 300_000] {
+        let folder = scratch();
+        let bodies = || fs::read_dir(folder.path().join("bodies")).unwrap().count();
+        let queue = open(folder.path());
+        let body = "x".repeat(size);
+        let sent = format!("Subject: a\r\n\r\n{body}");
+        let id = commit_to(&queue, sent.as_bytes(), &["a@x.org", "b@x.org", "c@x.org"]);
+        let id = id.await.unwrap();
+        let entry = queue.next_due().await;
+        let others = [queue.next_id(), queue.next_id()];
+        let parts = [
+            (id, Some("Subject: first\r\n")),
+            (others[0], None),
+            (others[1], Some("Subject: third\r\n")),
+        ];
+        let revisions = parts
+            .iter()
+            .enumerate()
+            .map(|(index, (id, header))| Revision {
+                entry: only(&entry, *id, index),
+                edition: header.and_then(edition),
+            });
+        let own = queue.revise(&entry, revisions.collect()).await.unwrap();
+        let own = own.unwrap();
+        assert_eq!(own.pending.len(), 1);
+        let expected = [
+            format!("Subject: first\r\n\r\n{body}"),
+            format!("Received: here\r\n{sent}"),
+            format!("Subject: third\r\n\r\n{body}"),
+        ];
+        let check = |queue: &Queue| {
+            for ((id, _), expected) in parts.iter().zip(&expected) {
+                let found = content(queue, *id).unwrap();
+                assert!(found == expected.as_bytes(), "{id} of {size}");
+                let message = Message::new(Arc::new(queue.content(*id).unwrap()));
+                assert_eq!(message.size(), expected.len() as u64);
+                let mut octets = Vec::new();
+                message.octets().read_to_end(&mut octets).unwrap();
+                assert!(octets == expected.as_bytes(), "{id} of {size} by place");
+            }
+        };
+        check(&queue);
+        // What is taken stays so, what is new is there to be taken.
+        let mut taken = [queue.next_due().await, queue.next_due().await];
+        taken.sort_by_key(|entry| entry.id);
+        assert_eq!([taken[0].id, taken[1].id], others);
+        // An edition of the moment is nobody else's.
+        let mut edited = own.clone();
+        edited.edition = edition("Subject: now\r\n");
+        edited.edition.as_mut().map(Arc::make_mut).unwrap().replaces = 16;
+        let mut octets = Vec::new();
+        let mut momentary = queue.content_of(&edited).unwrap();
+        momentary.read_to_end(&mut octets).unwrap();
+        assert!(octets == format!("Subject: now\r\n\r\n{body}").as_bytes());
+        check(&queue);
+        let crashed = snapshot(folder.path());
+        let queue_after = open(crashed.path());
+        check(&queue_after);
+        let ids = BTreeSet::from([id, others[0], others[1]]);
+        assert_eq!(ids_of(&queue_after).await, ids);
+        for entry in taken.iter().chain([&own]) {
+            let done = all(State::Delivered, 1);
+            queue.settle(entry, &done).await.unwrap();
+        }
+        assert_eq!(bodies(), 0);
+        assert_eq!(ids_of(&queue).await, BTreeSet::new());
+    }
+}
+
+async fn revised_and_rescued() {
+    let folder = scratch();
+    let queue = open(folder.path());
+    let id = commit(&queue, b"Subject: a\r\n\r\nb\r\n").await.unwrap();
+    let entry = queue.next_due().await;
+    let revision = Revision {
+        entry: only(&entry, id, 0),
+        edition: edition("Subject: later\r\n"),
+    };
+    queue.revise(&entry, vec![revision]).await.unwrap().unwrap();
+    let mut found = 0;
+    for file in files_below(&folder.path().join("store")) {
+        let copy = snapshot(folder.path());
+        let file = file.strip_prefix(folder.path()).unwrap();
+        fs::remove_file(copy.path().join(file)).unwrap();
+        let queue = open(copy.path());
+        if ids_of(&queue).await.contains(&id) {
+            found += 1;
+            let content = content(&queue, id).unwrap();
+            assert_eq!(content, b"Subject: later\r\n\r\nb\r\n", "{file:?}");
+        }
+    }
+    assert!(found > 0);
 }
 
 async fn ids() {

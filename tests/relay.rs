@@ -2,7 +2,7 @@
 //! a zone stands for the DNS.
 
 use crate::support::{
-    Certificate, Client, Configuration, Daemon, Hop, Maildir, run, trial_with, wait_for,
+    Certificate, Client, Configuration, Daemon, Hop, Maildir, no_rules, run, trial_with, wait_for,
 };
 use arc_swap::ArcSwap;
 use libtest_mimic::Trial;
@@ -157,7 +157,7 @@ fn lmtp() {
     let hop = Hop::start(|_, _| None);
     let mut daemon = Daemon::start(first(&format!("lmtp:{}", hop.address())));
     send(&mut daemon, &["john@far.example"]);
-    daemon.wait_for_log(&["result=\"relayed\""]);
+    daemon.wait_for_log(&["result=\"delivered\""]);
     let heard = hop.sessions().concat();
     assert!(heard.starts_with("LHLO mx.example.test\r\n"), "{heard}");
     daemon.stop();
@@ -323,10 +323,14 @@ fn domains() {
     let options = delivery::Options {
         mail_dirpath: mail.clone(),
         dirpath: folder.path().join("app"),
+        reports: delivery::ReportLimits {
+            total: None,
+            per_domain: None,
+        },
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let relay = library_relay(zone, hop.address().port());
-    let run = delivery::run(queue.clone(), home(), relay, options, async {
+    let run = delivery::run(queue.clone(), home(), no_rules(), relay, options, async {
         let _ = stopped.await;
     });
     let delivering = runtime.spawn(run);

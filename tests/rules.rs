@@ -188,8 +188,8 @@ impl World {
         self.transaction.reset();
         self.transaction.connection.helo = None;
         self.transaction.connection.tls = Some(TlsSession {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             sni: Some("mail.example.com".to_owned()),
         });
     }

@@ -3,6 +3,7 @@
 
 use super::kind::{self, Choice, Kind, List, Optional};
 use super::{Backend, Config, Dkim, Domain, Interfaces, Logs, System};
+use crate::delivery::ReportLimits;
 use crate::script::Limits;
 use crate::tls::{KeyPair, Version};
 use crate::{dns, queue, server, smtp, tls};
@@ -54,7 +55,9 @@ fn server<V: Visitor>(v: &mut V, config: &mut Config) {
     v.section("interfaces", |v| interfaces(v, &mut config.interfaces));
     v.section("system", |v| system(v, &mut config.system));
     v.section("logs", |v| logs(v, &mut config.logs));
-    v.section("queues", |v| queues(v, &mut config.queue));
+    v.section("queues", |v| {
+        queues(v, &mut config.queue, &mut config.delivery.reports);
+    });
     v.section("tls", |v| server_tls(v, &mut config.tls));
     v.section("smtp", |v| {
         smtp(v, &mut config.server, &mut config.rules.saslauthd);
@@ -128,9 +131,21 @@ fn logs<V: Visitor>(v: &mut V, logs: &mut Logs) {
     }
 }
 
-fn queues<V: Visitor>(v: &mut V, queue: &mut queue::Options) {
+fn queues<V: Visitor>(v: &mut V, queue: &mut queue::Options, limits: &mut ReportLimits) {
     v.key("dirpath", kind::File, &mut queue.dirpath);
-    v.section("delivery", |v| schedule(v, &mut queue.schedule));
+    v.section("delivery", |v| {
+        schedule(v, &mut queue.schedule);
+        reports(v, limits);
+    });
+}
+
+fn reports<V: Visitor>(v: &mut V, limits: &mut ReportLimits) {
+    v.key("report_count_max", kind::Unlimited, &mut limits.total);
+    v.key(
+        "report_count_max_per_domain",
+        kind::Unlimited,
+        &mut limits.per_domain,
+    );
 }
 
 fn schedule<V: Visitor>(v: &mut V, schedule: &mut queue::Schedule) {

@@ -204,6 +204,10 @@ impl Config {
             delivery: delivery::Options {
                 mail_dirpath: spool.join("mail"),
                 dirpath: spool.join("app"),
+                reports: delivery::ReportLimits {
+                    total: Some(1000),
+                    per_domain: Some(50),
+                },
             },
             queue: queue::Options {
                 dirpath: spool,

@@ -9,6 +9,7 @@ use super::prepare::{Prepared, prepare_in};
 use crate::config::{Config, Environment};
 use crate::mail::Domains;
 use crate::queue::Queue;
+use crate::rules::Rules;
 use crate::server::Shared;
 use crate::tls;
 use arc_swap::ArcSwap;
@@ -32,6 +33,7 @@ pub(super) struct Live {
     pub(super) shared: Arc<ArcSwap<Shared>>,
     /// What deliveries go by.
     pub(super) domains: Arc<ArcSwap<Domains>>,
+    pub(super) rules: Arc<ArcSwap<Rules>>,
     queue: Queue,
     /// The certificate files as they were when they were last read.
     seen: Vec<Look>,
@@ -49,6 +51,7 @@ impl Live {
         Self {
             shared: Arc::new(ArcSwap::from_pointee(shared(&prepared, &queue))),
             domains: Arc::new(ArcSwap::new(domains)),
+            rules: Arc::new(ArcSwap::new(Arc::clone(&prepared.rules))),
             seen: look(&prepared.config.tls),
             root: prepared.root,
             environment: prepared.environment,
@@ -104,6 +107,7 @@ impl Live {
         }
         self.shared.store(Arc::new(shared(&prepared, &self.queue)));
         self.domains.store(Arc::clone(&prepared.config.domains));
+        self.rules.store(Arc::clone(&prepared.rules));
         self.seen = look(&prepared.config.tls);
         // What only a restart changes stays that of the start, or the next reload would not name it again.
         self.config = Config {

@@ -86,8 +86,8 @@ async fn serve(
     let mut live = Live::new(prepared, queue.clone(), status(&addresses));
     let (stop, stopped) = watch::channel(false);
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
-    let domains = Arc::clone(&live.domains);
-    let sending = delivery::run(queue, domains, relay, mailboxes, told(stopped));
+    let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
+    let sending = delivery::run(queue, domains, rules, relay, mailboxes, told(stopped));
     let work = async { tokio::join!(receiving, sending) };
     tokio::pin!(work);
 

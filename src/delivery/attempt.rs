@@ -1,6 +1,8 @@
 //! What one attempt came to, for one recipient: for the log, for the sender and for the queue.
 
 use super::relay::Remote;
+use crate::mail::Status;
+use crate::mail::dsn::Action;
 use crate::queue::Entry;
 use crate::smtp::client::Outcome;
 use jiff::Timestamp;
@@ -31,6 +33,8 @@ pub(super) enum Place {
     Mailbox,
     Quarantine,
     Elsewhere,
+    /// Nowhere: others have taken the place of the recipient.
+    Others,
 }
 
 impl Attempt {
@@ -48,6 +52,31 @@ impl Attempt {
             index,
             result: Result::Postponed,
             remote: None,
+        }
+    }
+
+    /// What was done about the recipient, if it is done, and unless the next server tells the sender itself. A quarantine
+    /// tells nothing: whether the message will be read is not decided yet.
+    pub fn success(&self) -> Option<Action> {
+        let Result::Done(Outcome::Delivered(_), place) = self.result else {
+            return None;
+        };
+        let others_tell = self.remote.as_ref().is_some_and(|r| r.passes_wishes);
+        match place {
+            Place::Mailbox => Some(Action::Delivered).filter(|_| !others_tell),
+            Place::Elsewhere => Some(Action::Relayed).filter(|_| !others_tell),
+            Place::Others => Some(Action::Expanded),
+            Place::Quarantine => None,
+        }
+    }
+
+    /// What the sender is told of `reason`: what goes wrong within this machine is for its log.
+    pub fn told<'a>(&self, status: Status, reason: &'a str) -> &'a str {
+        match (&self.result, status.subject) {
+            _ if self.remote.is_some() => reason,
+            (_, 3) => "this server could not process the message",
+            (Result::Done(_, Place::Mailbox), 4) => "the mailbox could not be reached",
+            _ => reason,
         }
     }
 
@@ -78,8 +107,8 @@ impl Attempt {
             None => tracing::info!(%id, %to, result, %delay, status, cause, "delivery"),
             Some(remote) => {
                 let Remote { host, address, .. } = remote;
-                let tls = remote.tls.as_ref().map_or("none", |tls| tls.version);
-                let cipher = remote.tls.as_ref().map(|tls| tls.cipher);
+                let tls = remote.tls.as_ref().map_or("none", |tls| &*tls.version);
+                let cipher = remote.tls.as_ref().map(|tls| &*tls.cipher);
                 let security = &remote.security;
                 tracing::info!(
                     %id, %to, result, %delay, status, reply, cause, %host, %address, tls, cipher, %security, "delivery"
@@ -95,6 +124,7 @@ impl Place {
             Self::Mailbox => "delivered",
             Self::Quarantine => "quarantined",
             Self::Elsewhere => "relayed",
+            Self::Others => "expanded",
         }
     }
 }

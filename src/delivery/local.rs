@@ -91,7 +91,7 @@ impl Copies<'_> {
     ) -> Result<(), Cause> {
         let content = match &mut self.content {
             Some(content) => content,
-            none => none.insert(self.queue.content(self.entry.id)?),
+            none => none.insert(self.queue.content_of(self.entry)?),
         };
         content.rewind()?;
         Ok(deliver(content)?)

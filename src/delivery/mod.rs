@@ -5,11 +5,14 @@
 //!
 //! - What fails for now is tried again on the queue's schedule. What fails for good, or for too long, is reported to the
 //!   sender, and the report is durable before the queue forgets the recipient.
+//! - Rules have their say first, once for each message and before each attempt (`screening`); what they decide is durable
+//!   before anybody acts on it.
 //! - A slow destination holds up nobody else (`lanes`).
 //! - After a crash a message may be delivered again, when the crash came between the delivery and its record; a mailbox
 //!   of ours sees that it is there already.
 
 mod attempt;
+mod backscatter;
 mod folder;
 mod lanes;
 mod local;
@@ -19,14 +22,18 @@ mod notice;
 mod outbound;
 mod quarantine;
 mod route;
+mod screening;
 mod worker;
 
 pub mod mbox;
 pub mod next_hops;
 pub mod relay;
 
+pub use backscatter::ReportLimits;
+
 use crate::mail::Domains;
 use crate::queue::Queue;
+use crate::rules::Rules;
 use arc_swap::ArcSwap;
 use relay::Relay;
 use std::future::Future;
@@ -40,25 +47,29 @@ use worker::Worker;
 /// the lanes may hold, so that something is left for local mail.
 const TAKEN: usize = 10_000;
 
-/// Where local mail lands.
+/// Where local mail lands, and how much senders are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// `app.mail_dirpath`: Maildirs, `DOMAIN/USER/`.
     pub mail_dirpath: PathBuf,
     /// `app.dirpath`: quarantines.
     pub dirpath: PathBuf,
+    /// `server.queues.delivery`: reports to senders who may not have sent anything.
+    pub reports: ReportLimits,
 }
 
-/// Delivers until `shutdown` completes; finishes the deliveries in flight. Each delivery goes by the `domains` that are
-/// in force when it begins. What leaves this machine goes by `relay`.
+/// Delivers until `shutdown` completes; finishes the deliveries in flight. Each delivery goes by the `domains` and the
+/// `rules` that are in force when it begins. What leaves this machine goes by `relay`.
 pub async fn run(
     queue: Queue,
     domains: Arc<ArcSwap<Domains>>,
+    rules: Arc<ArcSwap<Rules>>,
     relay: Relay,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) {
-    let worker = Arc::new(Worker::new(queue.clone(), domains, relay, options));
+    let worker = Worker::new(queue.clone(), domains, rules, relay, options);
+    let worker = Arc::new(worker);
     // What no transport could take when it came may have one now.
     let waking = tokio::spawn(worker.clone().wake());
     let mut deliveries = JoinSet::new();

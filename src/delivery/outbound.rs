@@ -4,9 +4,9 @@ use super::attempt::{Attempt, Place};
 use super::lanes::{Lanes, Limits};
 use super::local::Damaged;
 use super::relay::{Destination, Relay};
-use crate::mail::Status;
+use crate::mail::{Recipient, Status};
 use crate::queue::{self, Content, Entry, Queue};
-use crate::smtp::client::{Message, Outcome, Survey};
+use crate::smtp::client::{Forward, Message, Outcome, Protocol, Survey};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +71,7 @@ impl Outbound {
         let (mut content, survey) = match open(queue, entry).await? {
             Ok(opened) => opened,
             Err(outcome) => {
-                let attempt = |&index| Attempt::local(index, Place::Elsewhere, outcome.clone());
+                let attempt = |&index| Attempt::local(index, place(to), outcome.clone());
                 return Ok(recipients.iter().map(attempt).collect());
             }
         };
@@ -85,7 +85,7 @@ impl Outbound {
         Ok(attempts
             .map(|(&index, delivery)| Attempt {
                 remote: delivery.remote,
-                ..Attempt::local(index, Place::Elsewhere, delivery.outcome)
+                ..Attempt::local(index, place(to), delivery.outcome)
             })
             .collect())
     }
@@ -101,10 +101,10 @@ impl Outbound {
 
 /// The content and what it is like, or why it cannot be had now.
 async fn open(queue: &Queue, entry: &Entry) -> Result<Result<(Content, Survey), Outcome>, Damaged> {
-    let (queue, id) = (queue.clone(), entry.id);
+    let (queue, entry) = (queue.clone(), entry.clone());
     let defer = |cause: String| Ok(Err(Outcome::Deferred(Status::new(4, 3, 0), cause)));
     let opened = tokio::task::spawn_blocking(move || {
-        let mut content = queue.content(id).map_err(|error| match error {
+        let mut content = queue.content_of(&entry).map_err(|error| match error {
             queue::Error::Damaged(_) => io::ErrorKind::InvalidData.into(),
             other => io::Error::other(other),
         })?;
@@ -132,16 +132,32 @@ fn survey(content: &mut Content) -> io::Result<Survey> {
     }
 }
 
+/// An LMTP server has mailboxes of its own (RFC 2033 §1).
+const fn place(to: &Destination) -> Place {
+    match to {
+        Destination::Unix(_) => Place::Mailbox,
+        Destination::Forwarder(forwarder) if matches!(forwarder.protocol, Protocol::Lmtp) => {
+            Place::Mailbox
+        }
+        Destination::Forwarder(_) | Destination::Domain(_) => Place::Elsewhere,
+    }
+}
+
 fn message(entry: &Entry, recipients: &[usize], survey: Survey) -> Message {
+    let forward = |recipient: &Recipient| Forward {
+        address: recipient.address.clone(),
+        notify: recipient.wishes.notify,
+        original: recipient.wishes.original.clone(),
+    };
     let recipients = recipients
         .iter()
         .filter_map(|&index| entry.recipient(index));
     Message {
         reverse_path: entry.reverse_path.clone(),
-        recipients: recipients.map(|r| r.address.clone().into()).collect(),
+        recipients: recipients.map(forward).collect(),
         survey,
         smtputf8: entry.smtputf8,
-        wanted: None,
-        envelope_id: None,
+        wanted: entry.wanted,
+        envelope_id: entry.envelope_id.clone(),
     }
 }

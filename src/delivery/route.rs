@@ -26,6 +26,8 @@ pub(super) struct Plan {
     /// One transaction each.
     pub relays: Vec<(Destination, Vec<usize>)>,
     pub nowhere: Vec<(usize, Nowhere)>,
+    /// Those whose place others have taken.
+    pub expanded: Vec<usize>,
 }
 
 enum Route {
@@ -49,6 +51,9 @@ impl Plan {
     }
 
     fn add(&mut self, index: usize, recipient: &Recipient, domains: &Domains, mail: &Path) {
+        if recipient.expanded {
+            return self.expanded.push(index);
+        }
         if let Some(name) = &recipient.quarantine {
             let recipients = self.quarantines.entry(name.clone()).or_default();
             return recipients.push(index);

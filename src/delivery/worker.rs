@@ -1,27 +1,35 @@
-//! One message: finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
+//! One message: asks the rules, finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
 //! queue what became of it.
 
+mod screen;
+
 use super::attempt::{self, Attempt, Place};
+use super::backscatter::Backscatter;
 use super::local::{self, Damaged};
-use super::notice::{Notice, Subject};
+use super::notice::Notice;
 use super::outbound::Outbound;
 use super::relay::Relay;
 use super::route::Plan;
+use super::screening::Cleared;
 use super::{Options, relay};
 use crate::mail::dsn::Action;
 use crate::mail::{Domains, MessageId, Status};
 use crate::queue::{self, Entry, Outcome, Queue, State};
+use crate::rules::Rules;
 use crate::smtp::client;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use screen::Halt;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// How many messages are delivered here at the same time: enough that their syncs share the disk's.
 const LOCAL: usize = 64;
+/// About how many messages rules decide at the same time. Most of them wait for somebody else.
+const RULING: usize = 128;
 /// How long to wait before the queue is told again what it could not record.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a server has to take what is being sent when the daemon stops.
@@ -31,9 +39,12 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Worker {
     queue: Queue,
     domains: Arc<ArcSwap<Domains>>,
+    rules: Arc<ArcSwap<Rules>>,
     options: Options,
     outbound: Outbound,
+    backscatter: Backscatter,
     local: Semaphore,
+    ruling: Semaphore,
     /// Messages with an id below this came before this process began to deliver.
     first: MessageId,
     stopping: watch::Sender<bool>,
@@ -42,13 +53,14 @@ pub(super) struct Worker {
 /// What was found out about a message, sorted for those who are told.
 struct Record {
     outcomes: Vec<Outcome>,
-    notices: [Notice; 2],
+    notice: Notice,
 }
 
 impl Worker {
     pub fn new(
         queue: Queue,
         domains: Arc<ArcSwap<Domains>>,
+        rules: Arc<ArcSwap<Rules>>,
         relay: Relay,
         options: Options,
     ) -> Self {
@@ -56,9 +68,12 @@ impl Worker {
             first: queue.next_id(),
             queue,
             domains,
-            options,
+            rules,
             outbound: Outbound::new(relay),
+            backscatter: Backscatter::new(options.reports, Instant::now()),
+            options,
             local: Semaphore::new(LOCAL),
+            ruling: Semaphore::new(RULING),
             stopping: watch::Sender::new(false),
         }
     }
@@ -91,22 +106,39 @@ impl Worker {
         }
     }
 
-    /// Tries every recipient that is due, and records what became of it.
+    /// Tries every recipient that is due and that rules let go, and records what became of it.
     pub async fn deliver(self: Arc<Self>, entry: Entry) {
-        let entry = Arc::new(entry);
-        match Arc::clone(&self).try_all(&entry).await {
-            // It is due again after the restart, as it is.
-            Ok(attempts) if attempts.is_empty() && self.is_stopping() => {}
-            Ok(attempts) => self.record(&entry, &attempts).await,
-            Err(Damaged) => self.queue.set_aside(&entry).await,
+        let Cleared {
+            entry,
+            outgoing,
+            refused: mut attempts,
+        } = match self.screen(entry.clone()).await {
+            Ok(cleared) => cleared,
+            Err(Halt::Damaged) => return self.queue.set_aside(&entry).await,
+            Err(Halt::Stopping | Halt::NobodyLeft) => return,
+        };
+        let mut tries = JoinSet::new();
+        for outgoing in outgoing {
+            tries.spawn(Arc::clone(&self).try_all(outgoing));
+        }
+        while let Some(tried) = tries.join_next().await {
+            match tried {
+                Ok(Ok(tried)) => attempts.extend(tried),
+                Ok(Err(Damaged)) => return self.queue.set_aside(&entry).await,
+                Err(error) => tracing::error!(%error, "delivery ended before its time"),
+            }
+        }
+        // Otherwise it is due again after the restart, as it is.
+        if !attempts.is_empty() || !self.is_stopping() {
+            self.record(&entry, &attempts).await;
         }
     }
 
     /// What became of the recipients that are due. Those are missing whom there was no time for before the end.
-    async fn try_all(self: Arc<Self>, entry: &Arc<Entry>) -> Result<Vec<Attempt>, Damaged> {
+    async fn try_all(self: Arc<Self>, entry: Arc<Entry>) -> Result<Vec<Attempt>, Damaged> {
         let domains = self.domains.load_full();
         let (mail, now) = (&self.options.mail_dirpath, Timestamp::now());
-        let mut plan = Plan::of(entry, now, &domains, mail);
+        let mut plan = Plan::of(&entry, now, &domains, mail);
         let mut attempts: Vec<Attempt> = plan
             .nowhere
             .iter()
@@ -115,13 +147,17 @@ impl Worker {
                 Attempt::local(*index, Place::Mailbox, outcome)
             })
             .collect();
+        attempts.extend(plan.expanded.iter().map(|&index| {
+            let outcome = client::Outcome::Delivered(String::new());
+            Attempt::local(index, Place::Others, outcome)
+        }));
         let mut deliveries = JoinSet::new();
         for (to, recipients) in std::mem::take(&mut plan.relays) {
-            let (worker, entry) = (Arc::clone(&self), Arc::clone(entry));
+            let (worker, entry) = (Arc::clone(&self), Arc::clone(&entry));
             deliveries.spawn(async move { worker.relay(&entry, &to, &recipients).await });
         }
         if plan.is_local() {
-            deliveries.spawn(Arc::clone(&self).keep(Arc::clone(entry), plan));
+            deliveries.spawn(Arc::clone(&self).keep(Arc::clone(&entry), plan));
         }
         let mut damaged = false;
         while let Some(delivered) = deliveries.join_next().await {
@@ -179,12 +215,12 @@ impl Worker {
     /// Tells log, sender and queue. The sender comes before the queue, which forgets who failed.
     async fn record(&self, entry: &Entry, attempts: &[Attempt]) {
         attempts.iter().for_each(|attempt| attempt.log(entry));
-        let Record { outcomes, notices } = self.sort(entry, attempts);
-        for notice in notices.iter().filter(|n| !n.subjects.is_empty()) {
-            let domains = self.domains.load_full();
+        let Record { outcomes, notice } = self.sort(entry, attempts);
+        let domains = self.domains.load_full();
+        if !notice.is_empty() && self.backscatter.admits(entry, &domains, Instant::now()) {
             let name = self.outbound.name();
             let told = self.insist(entry, || notice.send(&self.queue, name, entry, &domains));
-            if !told.await {
+            if told.await.is_none() {
                 return;
             }
         }
@@ -192,40 +228,43 @@ impl Worker {
             .await;
     }
 
-    /// Does it until the queue can be written; `false`: it never could before the end.
-    async fn insist<F>(&self, entry: &Entry, mut record: impl FnMut() -> F) -> bool
+    /// Does it until the queue can be written; `None`: it never could before the end.
+    async fn insist<T, F>(&self, entry: &Entry, mut record: impl FnMut() -> F) -> Option<T>
     where
-        F: Future<Output = Result<(), queue::Error>>,
+        F: Future<Output = Result<T, queue::Error>>,
     {
-        while let Err(error) = record().await {
+        loop {
+            let error = match record().await {
+                Ok(recorded) => return Some(recorded),
+                Err(error) => error,
+            };
             let id = entry.id;
-            tracing::error!(%id, %error, "the outcome of a delivery cannot be recorded");
+            tracing::error!(%id, %error, "what became of a message cannot be recorded");
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
-                () = self.stopped() => return false,
+                () = self.stopped() => return None,
             }
         }
-        true
     }
 
     fn sort(&self, entry: &Entry, attempts: &[Attempt]) -> Record {
-        let notice = |action| Notice {
-            action,
-            subjects: Vec::new(),
-        };
-        let (mut failed, mut delayed) = (notice(Action::Failed), notice(Action::Delayed));
+        let mut notice = Notice::default();
         let now = Timestamp::now();
         let mut outcomes = Vec::new();
         for attempt in attempts {
             let Some(pending) = entry.pending.get(attempt.index) else {
                 continue;
             };
-            let is_told = entry.reverse_path.0.is_some();
             let state = match &attempt.result {
                 attempt::Result::Postponed => State::Postponed,
-                attempt::Result::Done(client::Outcome::Delivered(_), _) => State::Delivered,
+                attempt::Result::Done(client::Outcome::Delivered(words), _) => {
+                    if let Some(action) = attempt.success() {
+                        notice.tell(entry, attempt, action, Status::new(2, 0, 0), words);
+                    }
+                    State::Delivered
+                }
                 attempt::Result::Done(client::Outcome::Failed(status, reason), _) => {
-                    failed.subjects.push(Subject::new(attempt, *status, reason));
+                    notice.tell(entry, attempt, Action::Failed, *status, reason);
                     State::Failed
                 }
                 attempt::Result::Done(client::Outcome::Deferred(status, reason), _) => {
@@ -233,12 +272,10 @@ impl Worker {
                         let expired = Status::new(4, 4, 7);
                         let (id, to) = (entry.id, &pending.recipient.address);
                         tracing::warn!(%id, %to, "given up: lifetime or attempts are used up");
-                        failed.subjects.push(Subject::new(attempt, expired, reason));
+                        notice.tell(entry, attempt, Action::Failed, expired, reason);
                         State::Failed
-                    } else if is_told && self.queue.is_late(entry, pending, now) {
-                        delayed
-                            .subjects
-                            .push(Subject::new(attempt, *status, reason));
+                    } else if self.queue.is_late(entry, pending, now) {
+                        notice.tell(entry, attempt, Action::Delayed, *status, reason);
                         State::Delayed
                     } else {
                         State::Deferred
@@ -248,9 +285,6 @@ impl Worker {
             let index = attempt.index;
             outcomes.push(Outcome { index, state });
         }
-        Record {
-            outcomes,
-            notices: [failed, delayed],
-        }
+        Record { outcomes, notice }
     }
 }

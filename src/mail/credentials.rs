@@ -1,8 +1,10 @@
 //! Who a client says that it is, and who it has proved to be (RFC 4954).
 //!
 //! Invariants: there is no [`User`] but by [`Credentials::into_user`], and that gives none unless somebody who had the
-//! password verified said so. The password is shown by nothing that prints: whoever wants it has to ask for it.
+//! password verified said so; the queue keeps who it was with the message. The password is shown by nothing that prints: whoever wants it has to ask for it.
 
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,10 +18,10 @@ pub struct Credentials {
 }
 
 /// Who a client is, for its password was verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    name: Arc<str>,
-    mechanism: &'static str,
+    name: String,
+    mechanism: Cow<'static, str>,
 }
 
 impl Credentials {
@@ -61,8 +63,8 @@ impl Credentials {
     /// Who the client is, if that was verified. The password is forgotten.
     pub fn into_user(self) -> Option<User> {
         self.is_verified.then_some(User {
-            name: self.user,
-            mechanism: self.mechanism,
+            name: self.user.as_ref().to_owned(),
+            mechanism: self.mechanism.into(),
         })
     }
 }
@@ -85,8 +87,8 @@ impl User {
     }
 
     /// The SASL mechanism that brought the password.
-    pub fn mechanism(&self) -> &'static str {
-        self.mechanism
+    pub fn mechanism(&self) -> &str {
+        &self.mechanism
     }
 }
 

@@ -1,5 +1,6 @@
 //! The domains that are ours: which mailboxes they have, and where an address of theirs leads.
 
+use super::dsn::Action;
 use super::{Address, Recipient};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -116,22 +117,37 @@ impl Domains {
     /// Order is kept, everyone is named once, and inherits what was decided for the recipient.
     ///
     /// An alias that names itself is a mailbox as well: `info: info, jane` is a copy for Jane. One that would lead to
-    /// nobody at all, because aliases go round in a circle, stays as it is.
+    /// nobody at all, because aliases go round in a circle, stays as it is. One that leads to several stays beside them,
+    /// marked as expanded, where the sender wishes to hear of it (RFC 3461 §5.2.7.3).
     pub fn expand(&self, recipients: Vec<Recipient>) -> Vec<Recipient> {
         let mut named = HashSet::new();
         let mut receivers = Vec::new();
         for recipient in recipients {
+            if recipient.expanded {
+                receivers.push(recipient);
+                continue;
+            }
             let mut addresses = self.receivers_of(&recipient.address);
             if addresses.is_empty() {
                 addresses.push(recipient.address.clone());
             }
+            let several = addresses.len() > 1;
+            if several && recipient.quarantine.is_none() && recipient.wishes.wants(Action::Expanded)
+            {
+                receivers.push(Recipient {
+                    expanded: true,
+                    ..recipient.clone()
+                });
+            }
             for address in addresses {
                 let quarantine = recipient.quarantine.clone();
                 if named.insert((self.canonical(&address), quarantine)) {
-                    receivers.push(Recipient {
-                        address,
-                        ..recipient.clone()
-                    });
+                    let mut receiver = recipient.clone();
+                    receiver.readdress(address);
+                    if several {
+                        receiver.wishes = receiver.wishes.without_success();
+                    }
+                    receivers.push(receiver);
                 }
             }
         }
@@ -177,6 +193,7 @@ impl Domains {
 #[cfg(test)]
 mod tests {
     use super::{Address, Domain, Domains, Mailboxes, Recipient, Resolution, Transport};
+    use crate::mail::dsn::Notify;
 
     #[test]
     fn an_address_leads_where_its_domain_says() {
@@ -212,6 +229,7 @@ mod tests {
                 "jane@example.com, info@example.com, jones@elsewhere.org",
             ),
             ("info", "Info@example.com, JANE@example.com"),
+            ("boss", "jane@example.com"),
             ("around", "about@example.com"),
             ("about", "AROUND@example.com"),
             ("out", "around@example.com, jane@example.com"),
@@ -247,14 +265,51 @@ mod tests {
         ] {
             for quarantine in [None, Some("spam".to_owned())] {
                 let recipient = |address| Recipient {
-                    address,
                     quarantine: quarantine.clone(),
-                    edition: None,
+                    ..Recipient::from(address)
                 };
                 let recipients = list(to).into_iter().map(recipient).collect();
-                let expected: Vec<_> = list(expected).into_iter().map(recipient).collect();
-                assert_eq!(domains.expand(recipients), expected, "{to}");
+                let receivers = domains.expand(recipients);
+                assert!(
+                    receivers
+                        .iter()
+                        .all(|r| r.quarantine == quarantine && !r.expanded)
+                );
+                let receivers: Vec<_> = receivers.into_iter().map(|r| r.address).collect();
+                assert_eq!(receivers, list(expected), "{to}");
             }
+        }
+        // Whom the sender named, and what it wishes to hear, goes along.
+        let wishing = |text: &str| {
+            let mut recipient = Recipient::from(address(text));
+            recipient.wishes.notify = Some(Notify::parse("SUCCESS,FAILURE").unwrap());
+            recipient
+        };
+        for (to, expected) in [
+            ("jane@example.com", "jane@example.com SUCCESS,FAILURE -"),
+            (
+                "boss@example.com",
+                "jane@example.com SUCCESS,FAILURE rfc822;boss@example.com",
+            ),
+            (
+                "info@example.com",
+                "info@example.com expanded, Info@example.com FAILURE rfc822;info@example.com, \
+                 JANE@example.com FAILURE rfc822;info@example.com",
+            ),
+        ] {
+            let once = domains.expand(vec![wishing(to)]);
+            let told: Vec<String> = once.iter().map(told).collect();
+            assert_eq!(told.join(", "), expected, "{to}");
+        }
+    }
+
+    fn told(receiver: &Recipient) -> String {
+        let address = &receiver.address;
+        let notify = receiver.wishes.notify.unwrap();
+        match (receiver.expanded, &receiver.wishes.original) {
+            (true, _) => format!("{address} expanded"),
+            (false, Some(original)) => format!("{address} {notify} {original}"),
+            (false, None) => format!("{address} {notify} -"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The envelope of RFC 5321 §2.3.1: what travels beside the content.
 
+use super::dsn::{EnvelopeId, OriginalRecipient, Return, Wishes};
 use super::{Address, Edition};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -32,6 +33,13 @@ pub enum Body {
 pub struct Recipient {
     /// Where the message goes.
     pub address: Address,
+    /// What the sender wishes to hear of it (RFC 3461).
+    #[serde(default, skip_serializing_if = "Wishes::is_empty")]
+    pub wishes: Wishes,
+    /// Others have taken its place, and each is a recipient by itself: nothing goes to this one, but its sender is to hear
+    /// that they did (RFC 3461 §5.2.7.3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expanded: bool,
     /// The quarantine that a rule put it in, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
@@ -44,8 +52,20 @@ impl From<Address> for Recipient {
     fn from(address: Address) -> Self {
         Self {
             address,
+            wishes: Wishes::default(),
+            expanded: false,
             quarantine: None,
             edition: None,
+        }
+    }
+}
+
+impl Recipient {
+    /// Gives it another address. The sender goes on to hear of the one that it named (RFC 3461 §5.2.1).
+    pub fn readdress(&mut self, address: Address) {
+        let old = std::mem::replace(&mut self.address, address);
+        if old != self.address && self.wishes.original.is_none() {
+            self.wishes.original = OriginalRecipient::of(&old);
         }
     }
 }
@@ -66,4 +86,10 @@ pub struct Envelope {
     /// The octets that SIZE= declared (RFC 1870).
     #[serde(default)]
     pub declared_size: Option<u64>,
+    /// How much a report of failure returns: the RET parameter (RFC 3461 §4.3).
+    #[serde(default)]
+    pub wanted: Option<Return>,
+    /// The sender's own name for the transaction: the ENVID parameter (RFC 3461 §4.4).
+    #[serde(default)]
+    pub envelope_id: Option<EnvelopeId>,
 }

@@ -7,6 +7,7 @@ pub mod dsn;
 mod envelope;
 pub mod header;
 mod message;
+mod origin;
 mod status;
 pub mod trace;
 mod transaction;
@@ -17,6 +18,7 @@ pub use domains::{Domain, Domains, Mailboxes, Resolution, Transport};
 pub use envelope::{Body, Envelope, Recipient, ReversePath};
 pub use header::{FieldError, HeaderSection};
 pub use message::{Edition, Message, MessageError, Octets, Source};
+pub use origin::Origin;
 pub use status::Status;
 pub use transaction::{
     Connection, Helo, MessageId, Service, TlsSession, Transaction, UnknownService,

@@ -144,8 +144,8 @@ mod tests {
     fn tells_who_where_how_and_when() {
         let mut transaction = transaction("198.51.100.7:4000", "client.example.org", true);
         transaction.connection.tls = Some(TlsSession {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             sni: None,
         });
         assert_eq!(
@@ -192,8 +192,8 @@ mod tests {
         let mut transaction = transaction("198.51.100.7:1", "x", true);
         transaction.connection.authenticated = credentials.into_user();
         let secured = TlsSession {
-            version: "TLSv1.3",
-            cipher: "TLS_AES_256_GCM_SHA384",
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
             sni: None,
         };
         for (tls, utf8, expected) in [

@@ -2,16 +2,19 @@
 
 use super::{Credentials, Envelope, Message, User};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// What a listener offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Service {
     /// Mail from other servers: port 25 (RFC 5321).
+    #[serde(rename = "smtp")]
     Relay,
     /// Mail from users, STARTTLS: port 587 (RFC 6409).
     Submission,
@@ -54,7 +57,7 @@ impl FromStr for Service {
 }
 
 /// How the client named itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Helo {
     /// The domain or address literal after the verb, as given.
     pub name: String,
@@ -63,18 +66,18 @@ pub struct Helo {
 }
 
 /// What the handshake settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSession {
     /// `TLSv1.3`.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The IANA name of the cipher suite: `TLS_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
+    pub cipher: Cow<'static, str>,
     /// The server name that the client asked for, in lower case.
     pub sni: Option<String>,
 }
 
 /// Facts of one connection that outlast its transactions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// The other end.
     pub client: SocketAddr,
@@ -85,6 +88,7 @@ pub struct Connection {
     /// When it was accepted.
     pub opened: Timestamp,
     /// The name that we go by; never one that the client chose.
+    #[serde(serialize_with = "write_name", deserialize_with = "read_name")]
     pub server_name: Arc<str>,
     /// Set once a handshake is done.
     pub tls: Option<TlsSession>,
@@ -136,6 +140,14 @@ impl Transaction {
         self.started = None;
         self.message = None;
     }
+}
+
+fn write_name<S: Serializer>(name: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name)
+}
+
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
 }
 
 impl fmt::Display for MessageId {

@@ -78,19 +78,24 @@ mod tests {
     use crate::queue::draft::Draft;
     use crate::queue::store::Change;
     use crate::queue::store::fake::Fake;
-    use crate::queue::{Entry, Error, Front, Version};
+    use crate::queue::{Entry, Error, Front, Screening, Version};
     use jiff::Timestamp;
     use tokio::sync::{mpsc, oneshot};
 
     type Reply = oneshot::Receiver<Result<(), Error>>;
 
+    fn version(id: u64) -> Version {
+        Version {
+            id: MessageId(id),
+            front: Front::default(),
+            envelope: Envelope::default(),
+            origin: None,
+            screening: Screening::Ahead,
+        }
+    }
+
     fn request(id: u64) -> (Request, Reply) {
-        let entry = Entry::new(
-            MessageId(id),
-            Envelope::default(),
-            Timestamp::UNIX_EPOCH,
-            false,
-        );
+        let entry = Entry::new(version(id), Timestamp::UNIX_EPOCH, false);
         let (reply, answer) = oneshot::channel();
         let change = Change::Put {
             entry,
@@ -151,12 +156,7 @@ mod tests {
             let mut draft = Draft::new(MessageId(1), folder.path().into());
             draft.append(&[b'x'; 100_000]).await.unwrap();
             let (mut request, _answer) = request(1);
-            let version = Version {
-                id: MessageId(1),
-                front: Front::default(),
-                envelope: Envelope::default(),
-            };
-            for (finished, _) in draft.finish(vec![version]).await.unwrap() {
+            for (finished, _) in draft.finish(vec![version(1)]).await.unwrap() {
                 request.bodies.extend(finished.body);
             }
             let kept = failure.is_none();

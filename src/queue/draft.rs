@@ -1,11 +1,11 @@
-//! The octets of a message on their way in and out of the queue. Neither way holds a large body in memory.
+//! The octets of a message on their way into the queue. A large body is never held in memory.
 
-use super::record::{self, Aside, Kind, Record};
+use super::record::{self, Aside, Kind};
 use super::spool::sync_folder;
-use super::{Error, Version, store::Store};
-use crate::mail::{Envelope, MessageId, Source};
+use super::{Error, Version};
+use crate::mail::{MessageId, Source};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +43,6 @@ pub(super) struct BodyPath {
 
 /// One message that a draft became.
 pub(super) struct Finished {
-    pub id: MessageId,
     /// The record of its content.
     pub record: Vec<u8>,
     /// The body, synced, where it has a file of its own.
@@ -115,7 +114,7 @@ impl Draft {
     pub(super) async fn finish(
         mut self,
         versions: Vec<Version>,
-    ) -> Result<Vec<(Finished, Envelope)>, Error> {
+    ) -> Result<Vec<(Finished, Version)>, Error> {
         if self.broken {
             return Err(Error::Incomplete(self.id));
         }
@@ -128,40 +127,34 @@ impl Draft {
         let body = self.file.take().ok_or(Error::Incomplete(self.id))?;
         let (length, checksum) = (body.length, body.checksum.digest());
         paths.push(body.path);
-        let finish = |version: Version| {
+        let finish = |mut version: Version| {
             let named = |path: &BodyPath| path.is_of(version.id);
             let path = paths.iter().position(named).map(|at| paths.swap_remove(at));
             let aside = Aside {
-                front: version.front.octets,
+                front: std::mem::take(&mut version.front.octets),
                 replaces: version.front.replaces,
                 length,
                 checksum,
             };
             let finished = Finished {
-                id: version.id,
-                record: record::frame_aside(version.id, &aside)?,
+                record: record::frame_aside(version.id, 0, &aside)?,
                 body: Some(path.ok_or(Error::Incomplete(version.id))?),
             };
-            Ok((finished, version.envelope))
+            Ok((finished, version))
         };
         versions.into_iter().map(finish).collect()
     }
 
-    fn finish_in_memory(&self, version: Version) -> Result<(Finished, Envelope), Error> {
-        let Version {
-            id,
-            front,
-            envelope,
-        } = version;
+    fn finish_in_memory(&self, version: Version) -> Result<(Finished, Version), Error> {
+        let (id, front) = (version.id, &version.front);
         let kept = usize::try_from(front.replaces).ok();
         let rest = kept.and_then(|from| self.buffer.get(from..));
         let parts = [front.octets.as_slice(), rest.ok_or(Error::Incomplete(id))?];
         let finished = Finished {
-            id,
             record: record::frame(Kind::Content, 0, id, &parts),
             body: None,
         };
-        Ok((finished, envelope))
+        Ok((finished, version))
     }
 
     /// Moves the buffer to the file, then does `more` with the file.
@@ -237,6 +230,14 @@ impl BodyPath {
         self.path.ends_with(id.to_string())
     }
 
+    /// The body of `from`, among `bodies`, under the name of `to` as well, durably.
+    pub fn shared(bodies: &Path, from: MessageId, to: MessageId) -> io::Result<Self> {
+        let path = bodies.join(to.to_string());
+        std::fs::hard_link(bodies.join(from.to_string()), &path)?;
+        let shared = Self::new(path);
+        sync_folder(bodies).map(|()| shared)
+    }
+
     /// The same body under the name of another message.
     fn link(&self, id: MessageId) -> io::Result<Self> {
         let path = self.path.with_file_name(id.to_string());
@@ -283,104 +284,5 @@ impl Source for Arrived {
 impl Arrived {
     fn in_file(&self) -> u64 {
         self.file.as_ref().map_or(0, |(_, length)| *length)
-    }
-}
-
-/// The octets of a queued message: trace fields, then the content as it arrived. Reading blocks.
-///
-/// A body that is not what was committed ends in an error of kind [`io::ErrorKind::InvalidData`] in place of its end:
-/// nothing may be kept of what was read before the end is seen.
-pub struct Content {
-    front: io::Cursor<Vec<u8>>,
-    body: Option<Body>,
-}
-
-struct Body {
-    file: File,
-    expected: Aside,
-    length: u64,
-    checksum: Xxh3,
-}
-
-impl Content {
-    pub(super) fn open(store: &dyn Store, id: MessageId, body: &Path) -> Result<Self, Error> {
-        let mut octets = store.content(id)?;
-        let record = Record::at_front(&octets).filter(|record| record.id == id);
-        let record = record.ok_or(Error::Damaged(id))?;
-        let (front, body) = match record.kind {
-            Kind::Entry => return Err(Error::Damaged(id)),
-            Kind::Content => {
-                octets.drain(..octets.len() - record.payload.len());
-                (octets, None)
-            }
-            Kind::Aside => {
-                let mut expected = record.aside().ok_or(Error::Damaged(id))?;
-                let front = std::mem::take(&mut expected.front);
-                (front, Some(Body::open(id, body, expected)?))
-            }
-        };
-        let front = io::Cursor::new(front);
-        Ok(Self { front, body })
-    }
-
-    /// Goes back to the first octet.
-    pub fn rewind(&mut self) -> io::Result<()> {
-        self.front.set_position(0);
-        self.body.as_mut().map_or(Ok(()), |body| {
-            body.length = 0;
-            body.checksum.reset();
-            body.file.rewind()?;
-            body.skip()
-        })
-    }
-}
-
-impl Read for Content {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match (self.front.read(buffer)?, &mut self.body) {
-            (0, Some(body)) if !buffer.is_empty() => body.read(buffer),
-            (count, _) => Ok(count),
-        }
-    }
-}
-
-impl Body {
-    fn open(id: MessageId, path: &Path, expected: Aside) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::Damaged(id),
-            _ => Error::at(path)(error),
-        })?;
-        let mut body = Self {
-            file,
-            expected,
-            length: 0,
-            checksum: Xxh3::new(),
-        };
-        match body.skip() {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::Damaged(id)),
-            skipped => skipped.map_err(Error::at(path)).map(|()| body),
-        }
-    }
-
-    /// Reads past what gives way to the front; the checksum covers it all the same.
-    fn skip(&mut self) -> io::Result<()> {
-        let replaced = self.expected.replaces;
-        io::copy(&mut self.by_ref().take(replaced), &mut io::sink()).map(drop)
-    }
-}
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.checksum
-            .update(buffer.get(..count).unwrap_or_default());
-        self.length += count as u64;
-        let whole = || {
-            self.length == self.expected.length && self.checksum.digest() == self.expected.checksum
-        };
-        if count == 0 && !whole() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(count)
     }
 }

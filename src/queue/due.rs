@@ -172,9 +172,9 @@ impl Due {
 mod tests {
     use super::{BATCH, Due, Next};
     use crate::mail::{Address, Envelope, MessageId};
-    use crate::queue::Entry;
     use crate::queue::store::fake::Fake;
     use crate::queue::store::{Change, DueKey, Store};
+    use crate::queue::{Entry, Front, Screening, Version};
     use jiff::Timestamp;
     use std::cell::RefCell;
     use std::time::Duration;
@@ -198,7 +198,14 @@ mod tests {
                 recipients: vec![Address::parse("a@b.org").unwrap().into()],
                 ..Envelope::default()
             };
-            let entry = Entry::new(MessageId(id), envelope, at(second), false);
+            let version = Version {
+                id: MessageId(id),
+                front: Front::default(),
+                envelope,
+                origin: None,
+                screening: Screening::Ahead,
+            };
+            let entry = Entry::new(version, at(second), false);
             let key = entry.due_key().unwrap();
             let change = Change::Put {
                 entry,

@@ -2,10 +2,13 @@
 //!
 //! The content is kept apart (see `queue/record.rs`), so that recording an attempt rewrites no body.
 
+use super::Version;
 use super::store::DueKey;
-use crate::mail::{Body, Envelope, MessageId, Recipient, ReversePath};
+use crate::mail::dsn::{EnvelopeId, Return};
+use crate::mail::{Address, Body, Edition, MessageId, Origin, Recipient, ReversePath};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A message taken from the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,10 +23,25 @@ pub struct Entry {
     /// Whether the client gave SMTPUTF8 (RFC 6531).
     #[serde(default)]
     pub smtputf8: bool,
+    /// The RET parameter (RFC 3461).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Return>,
+    /// The ENVID parameter (RFC 3461).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope_id: Option<EnvelopeId>,
     /// When it was committed.
     pub arrived: Timestamp,
     /// Who still waits.
     pub pending: Vec<Pending>,
+    /// Where it came from; `None`: from ourselves, or an older version of this server took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+    /// Who was made a recipient after the message was accepted, some of them done by now: nobody becomes one twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Address>,
+    /// The header section that goes out in the place of the one in the queue, as long as this value lives.
+    #[serde(skip)]
+    pub edition: Option<Arc<Edition>>,
     /// Whether the body lies in a file of its own.
     #[serde(default)]
     pub(super) aside: bool,
@@ -47,6 +65,40 @@ pub struct Pending {
     /// Whether the sender was told that it takes long.
     #[serde(default)]
     pub warned: bool,
+    /// What is still to be decided about it.
+    #[serde(default, skip_serializing_if = "Screening::is_ahead")]
+    pub screening: Screening,
+}
+
+/// What is still to be decided about a recipient's copy before it leaves. The queue keeps it for those who decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Screening {
+    /// Everything.
+    #[default]
+    Ahead,
+    /// What is decided once is; what is decided before each attempt is not.
+    Attempts,
+    /// Nothing any more.
+    Over,
+}
+
+impl Screening {
+    fn is_ahead(&self) -> bool {
+        *self == Self::Ahead
+    }
+}
+
+impl Pending {
+    /// A recipient that has just come, due at `now`.
+    pub fn new(recipient: Recipient, screening: Screening, now: Timestamp) -> Self {
+        Self {
+            recipient,
+            attempts: 0,
+            due: Some(now),
+            warned: false,
+            screening,
+        }
+    }
 }
 
 /// What became of one recipient.
@@ -77,24 +129,22 @@ pub enum State {
 
 impl Entry {
     /// The entry of a message that arrives now: every recipient is due at once.
-    pub(super) fn new(id: MessageId, envelope: Envelope, arrived: Timestamp, aside: bool) -> Self {
-        let pending = envelope
-            .recipients
-            .into_iter()
-            .map(|recipient| Pending {
-                recipient,
-                attempts: 0,
-                due: Some(arrived),
-                warned: false,
-            })
-            .collect();
+    pub(super) fn new(version: Version, arrived: Timestamp, aside: bool) -> Self {
+        let (envelope, screening) = (version.envelope, version.screening);
+        let recipients = envelope.recipients.into_iter();
+        let pending = recipients.map(|recipient| Pending::new(recipient, screening, arrived));
         Self {
-            id,
+            id: version.id,
             reverse_path: envelope.reverse_path,
             body: envelope.body,
             smtputf8: envelope.smtputf8,
+            wanted: envelope.wanted,
+            envelope_id: envelope.envelope_id,
             arrived,
-            pending,
+            pending: pending.collect(),
+            origin: version.origin.map(Box::new),
+            added: Vec::new(),
+            edition: None,
             aside,
             revision: 0,
             filed: None,

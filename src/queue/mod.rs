@@ -12,6 +12,7 @@
 //! Messages that are due are found in an index by time: a million that wait cost no more than one.
 
 mod committer;
+mod content;
 mod draft;
 mod due;
 mod engine;
@@ -21,15 +22,18 @@ mod journal;
 mod lsm;
 mod record;
 mod rescue;
+mod revise;
 mod schedule;
 mod spool;
 mod store;
 mod version;
 mod wake;
 
-pub use draft::{Content, Draft};
-pub use entry::{Entry, Outcome, Pending, State};
+pub use content::Content;
+pub use draft::Draft;
+pub use entry::{Entry, Outcome, Pending, Screening, State};
 pub use error::Error;
+pub use revise::Revision;
 pub use schedule::{NextAttempt, Schedule};
 pub use version::{Front, Version};
 
@@ -150,6 +154,8 @@ impl Queue {
             id: draft.id(),
             front: front.into(),
             envelope,
+            origin: None,
+            screening: Screening::Ahead,
         };
         self.commit_versions(draft, vec![version]).await
     }
@@ -165,8 +171,8 @@ impl Queue {
         }
         let now = Timestamp::now();
         let (mut changes, mut bodies, mut due) = (Vec::new(), Vec::new(), Vec::new());
-        for (finished, envelope) in draft.finish(versions).await? {
-            let entry = Entry::new(finished.id, envelope, now, finished.body.is_some());
+        for (finished, version) in draft.finish(versions).await? {
+            let entry = Entry::new(version, now, finished.body.is_some());
             due.extend(entry.due_key());
             changes.push(Change::Put {
                 entry,

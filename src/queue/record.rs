@@ -70,10 +70,11 @@ pub(super) fn frame(kind: Kind, revision: u32, id: MessageId, parts: &[&[u8]]) -
     frame
 }
 
-/// Frames what is told of a content that lies aside.
-pub(super) fn frame_aside(id: MessageId, aside: &Aside) -> Result<Vec<u8>, Error> {
+/// Frames what is told of a content that lies aside. A content has the revision of the entry that it came with.
+pub(super) fn frame_aside(id: MessageId, revision: u32, aside: &Aside) -> Result<Vec<u8>, Error> {
     let json = serde_json::to_vec(aside).map_err(|_| Error::Damaged(id))?;
-    Ok(frame(Kind::Aside, 0, id, &[&json, b"\n", &aside.front]))
+    let parts = [json.as_slice(), b"\n", &aside.front];
+    Ok(frame(Kind::Aside, revision, id, &parts))
 }
 
 /// Frames an entry.
@@ -156,24 +157,36 @@ pub(super) fn find(octets: &[u8]) -> impl Iterator<Item = (usize, Record<'_>)> {
 #[cfg(test)]
 mod tests {
     use super::{Aside, Kind, Record, find, frame, frame_aside, frame_entry};
-    use crate::mail::{Envelope, MessageId};
-    use crate::queue::Entry;
+    use crate::mail::{Envelope, MessageId, Origin};
+    use crate::queue::{Entry, Front, Screening, Version};
     use jiff::Timestamp;
     use proptest::prelude::*;
 
     #[test]
     fn an_entry_comes_back_as_it_was() {
+        let version = Version {
+            id: MessageId(9),
+            front: Front::default(),
+            envelope: Envelope::default(),
+            origin: Some(Origin::ourselves("mx.example.com", Timestamp::UNIX_EPOCH)),
+            screening: Screening::Over,
+        };
         let entry = Entry {
             revision: 7,
-            ..Entry::new(
-                MessageId(9),
-                Envelope::default(),
-                Timestamp::UNIX_EPOCH,
-                true,
-            )
+            ..Entry::new(version, Timestamp::UNIX_EPOCH, true)
         };
         let frame = frame_entry(&entry).unwrap();
         assert_eq!(Record::at_front(&frame).unwrap().entry(), Some(entry));
+    }
+
+    #[test]
+    fn an_entry_of_an_older_version_is_read() {
+        let json = r#"{"id":9,"reverse_path":"jane@example.net","arrived":"2026-08-01T12:34:56Z","pending":[
+            {"recipient":{"address":"john@example.com"},"attempts":2,"due":null}]}"#;
+        let frame = frame(Kind::Entry, 3, MessageId(9), &[json.as_bytes()]);
+        let entry = Record::at_front(&frame).unwrap().entry().unwrap();
+        assert_eq!(entry.origin, None);
+        assert_eq!(entry.pending[0].screening, Screening::Ahead);
     }
 
     #[test]
@@ -184,7 +197,7 @@ mod tests {
             length: 1 << 40,
             checksum: u64::MAX,
         };
-        let frame = frame_aside(MessageId(3), &aside).unwrap();
+        let frame = frame_aside(MessageId(3), 0, &aside).unwrap();
         assert_eq!(Record::at_front(&frame).unwrap().aside(), Some(aside));
     }
 

@@ -109,7 +109,8 @@ struct Found {
 struct Parts {
     /// The latest entry, with its revision.
     entry: Option<(u32, Place)>,
-    content: Option<Place>,
+    /// The latest content, with its revision.
+    content: Option<(u32, Place)>,
     removed: bool,
 }
 
@@ -160,10 +161,12 @@ impl Found {
 
     fn note(&mut self, record: Record<'_>, place: Place) {
         let parts = self.messages.entry(record.id).or_default();
-        match (record.kind, parts.entry) {
-            (Kind::Content | Kind::Aside, _) => parts.content = Some(place),
-            (Kind::Entry, Some((revision, _))) if revision >= record.revision => {}
-            (Kind::Entry, _) => parts.entry = Some((record.revision, place)),
+        let latest = match record.kind {
+            Kind::Content | Kind::Aside => &mut parts.content,
+            Kind::Entry => &mut parts.entry,
+        };
+        if latest.is_none_or(|(revision, _)| revision < record.revision) {
+            *latest = Some((record.revision, place));
         }
     }
 
@@ -185,7 +188,10 @@ impl Found {
             let removed = Remains::Removed(Change::Remove { id, filed });
             return Ok(stored.map_or(Remains::Known, |_| removed));
         }
-        let has_content = engine.content(id)?.is_some();
+        let of_content = engine.content(id)?;
+        let of_content = of_content.as_deref().and_then(Record::at_front);
+        let of_content = of_content.map(|record| record.revision);
+        let has_content = of_content.is_some();
         let found = match parts.entry {
             Some((revision, place)) if stored.as_ref().is_none_or(|e| e.revision < revision) => {
                 let octets = self.read(place)?;
@@ -194,11 +200,13 @@ impl Found {
             _ => None,
         };
         let content = match parts.content {
-            Some(place) if !has_content => Some(self.read(place)?),
+            Some((revision, place)) if of_content.is_none_or(|stored| stored < revision) => {
+                Some(self.read(place)?)
+            }
             _ => None,
         };
         let whole = has_content || content.is_some();
-        if has_content && stored.is_some() && found.is_none() {
+        if has_content && stored.is_some() && found.is_none() && content.is_none() {
             return Ok(Remains::Known);
         }
         Ok(match found.or(stored) {

@@ -1,6 +1,7 @@
 //! What a draft becomes when it is committed.
 
-use crate::mail::{Edition, Envelope, MessageId};
+use super::Screening;
+use crate::mail::{Edition, Envelope, MessageId, Origin};
 
 /// One message that a draft becomes. Several of them share the body, and differ in their header sections.
 #[derive(Clone, Debug)]
@@ -11,6 +12,10 @@ pub struct Version {
     pub front: Front,
     /// Who sends it, and to whom.
     pub envelope: Envelope,
+    /// Where it came from; `None`: from ourselves.
+    pub origin: Option<Origin>,
+    /// What is still to be decided about its recipients.
+    pub screening: Screening,
 }
 
 /// What is put in front of a content as it arrived.
@@ -32,6 +37,14 @@ impl Front {
             replaces: edition.map_or(0, |edition| edition.replaces),
         }
     }
+}
+
+/// `front` with its first octets replaced as `edition` says, and how many octets of what comes behind it give way too.
+pub(super) fn edited(front: &[u8], edition: &Edition) -> (Vec<u8>, u64) {
+    let replaced = usize::try_from(edition.replaces).unwrap_or(usize::MAX);
+    let rest = front.get(replaced..).unwrap_or_default();
+    let beyond = edition.replaces.saturating_sub(front.len() as u64);
+    ([&edition.header, rest].concat(), beyond)
 }
 
 impl From<String> for Front {

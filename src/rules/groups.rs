@@ -63,15 +63,19 @@ impl Group {
     }
 }
 
-/// The recipients of `envelope` by group, in the order in which the groups first appear.
-pub(super) fn part(domains: &Domains, envelope: &mut Envelope) -> Vec<(Group, Vec<Recipient>)> {
-    let mut groups: Vec<(Group, Vec<Recipient>)> = Vec::new();
+/// The recipients of one group, each with its place in the envelope.
+pub(super) type Members = Vec<(usize, Recipient)>;
+
+/// Takes the recipients of `envelope` by group, in the order in which the groups first appear.
+pub(super) fn part(domains: &Domains, envelope: &mut Envelope) -> Vec<(Group, Members)> {
+    let mut groups: Vec<(Group, Members)> = Vec::new();
     let sender = envelope.reverse_path.0.as_ref();
-    for recipient in std::mem::take(&mut envelope.recipients) {
+    let recipients = std::mem::take(&mut envelope.recipients).into_iter();
+    for (place, recipient) in recipients.enumerate() {
         let group = Group::of(domains, sender, &recipient.address);
         match groups.iter_mut().find(|(known, _)| *known == group) {
-            Some((_, recipients)) => recipients.push(recipient),
-            None => groups.push((group, vec![recipient])),
+            Some((_, members)) => members.push((place, recipient)),
+            None => groups.push((group, vec![(place, recipient)])),
         }
     }
     groups
@@ -104,6 +108,14 @@ impl DomainRules {
         } else {
             Err(errors)
         }
+    }
+
+    /// Every file there is.
+    pub(super) fn files(&self) -> impl Iterator<Item = &RuleFile> {
+        let of_domains = self.by_domain.values();
+        of_domains
+            .flat_map(|files| [&files.incoming, &files.outgoing, &files.internal])
+            .flatten()
     }
 
     /// The file of `group`, where it has one of its own; never `filter.vsl`.

@@ -35,7 +35,7 @@ mod state;
 
 pub use manual::{Manual, UnknownPage};
 pub use observer::{Observer, Run};
-pub use policy::{Policy, Verdict};
+pub use policy::{Fate, Policy, Ruling, Verdict};
 pub use stage::Stage;
 
 use crate::authentication::{BackEnd, Listed, Saslauthd};
@@ -76,6 +76,8 @@ pub struct Rules {
     /// `filter.vsl`; without it everything is refused.
     filter: Option<RuleFile>,
     of_domains: DomainRules,
+    /// Those at which any file has rules.
+    stages: HashSet<Stage>,
     domains: Arc<Domains>,
     /// `app.dirpath`
     app: Arc<Path>,
@@ -96,8 +98,13 @@ impl Rules {
                     let file = options.filter.display();
                     tracing::warn!(target: "rules", "{file} is missing: every connection is refused");
                 }
+                let speaks = |stage: &Stage| {
+                    let mut files = filter.iter().chain(of_domains.files());
+                    files.any(|file| !file.directives(*stage).is_empty())
+                };
                 Ok(Arc::new(Self {
                     engine,
+                    stages: Stage::ALL.into_iter().filter(speaks).collect(),
                     filter,
                     of_domains,
                     domains,

@@ -1,4 +1,9 @@
-//! One session's policy: what each state of a rule does at each stage, and for how long it lasts.
+//! One session's policy: what each state of a rule does at each stage, and for how long it lasts. A message in the queue
+//! meets it again when its session is over (`queued`).
+
+mod queued;
+
+pub use queued::{Fate, Ruling};
 
 use super::directive::Directive;
 use super::file::RuleFile;
@@ -94,8 +99,10 @@ impl Policy {
             Stage::Mail => self.mail(filter, transaction),
             Stage::Rcpt => self.rcpt(transaction),
             Stage::Preq => self.preq(transaction),
-            // Their rules run when the client is gone, by the hand of the queue.
-            Stage::Postq | Stage::Delivery => Verdict::Proceed(None),
+            // As one would find the message afterwards; the queue asks for each group.
+            Stage::Postq | Stage::Delivery => self
+                .rule_at_once(stage, transaction)
+                .map_or(Verdict::Proceed(None), Verdict::Refuse),
         }
     }
 
@@ -104,6 +111,11 @@ impl Policy {
         let filter = self.rules.filter.as_ref();
         let skips = self.trusted || self.greeted.is_some();
         !skips && filter.is_some_and(|filter| !filter.directives(Stage::Authenticate).is_empty())
+    }
+
+    /// Whether no rule runs any more for the transaction at hand.
+    pub fn is_over(&self) -> bool {
+        self.skips_all()
     }
 
     /// Forgets what was decided for the transaction (RSET, or its end).
@@ -271,7 +283,8 @@ impl Policy {
         let mut verdict = Verdict::Proceed(None);
         for (group, members) in groups::part(&rules.domains, envelope) {
             if let Some(envelope) = &mut transaction.envelope {
-                envelope.recipients = members;
+                let members = members.into_iter().map(|(_, member)| member);
+                envelope.recipients = members.collect();
             }
             transaction.message.clone_from(&arrived);
             let file = rules.file(&group).filter(|_| !self.skips(&group));

@@ -3,8 +3,8 @@
 use super::connection::Connection;
 use super::reception::{Reception, refusal};
 use super::{Shared, record};
-use crate::mail::{Edition, Envelope, MessageId, Transaction, trace};
-use crate::queue::{Front, Version};
+use crate::mail::{Edition, Envelope, MessageId, Origin, Transaction, trace};
+use crate::queue::{Front, Screening, Version};
 use crate::rules::{Stage, Verdict};
 use crate::smtp::{Answer, Ask, Step, replies};
 use jiff::{Timestamp, Zoned};
@@ -115,7 +115,11 @@ impl<S> Connection<S> {
             return Answer::Refuse(replies::REFUSED);
         }
         let envelopes = by_edition(envelope);
-        let versions = versions(&self.shared, transaction, draft.id(), envelopes);
+        let screening = match self.policy.is_over() {
+            true => Screening::Over,
+            false => Screening::Ahead,
+        };
+        let versions = versions(&self.shared, transaction, draft.id(), envelopes, screening);
         match self.shared.queue.commit_versions(draft, versions).await {
             Ok(()) => answer,
             Err(error) => Answer::Refuse(refusal(&error)),
@@ -135,6 +139,7 @@ fn by_edition(envelope: &Envelope) -> Vec<(Option<Arc<Edition>>, Envelope)> {
                 let envelope = Envelope {
                     recipients,
                     reverse_path: envelope.reverse_path.clone(),
+                    envelope_id: envelope.envelope_id.clone(),
                     ..*envelope
                 };
                 envelopes.push((edition.clone(), envelope));
@@ -150,6 +155,7 @@ fn versions(
     transaction: &Transaction,
     id: MessageId,
     envelopes: Vec<(Option<Arc<Edition>>, Envelope)>,
+    screening: Screening,
 ) -> Vec<Version> {
     let now = Zoned::now();
     let mut versions = Vec::with_capacity(envelopes.len());
@@ -169,6 +175,8 @@ fn versions(
             id,
             front: Front::new(trace::received(transaction, id, &now), edition.as_deref()),
             envelope,
+            origin: Origin::of(transaction),
+            screening,
         });
     }
     versions

@@ -19,7 +19,7 @@ pub(super) fn message(transaction: &Transaction, size: u64, answer: &Answer) {
         size,
         client = %connection.client.ip(),
         helo = connection.helo.as_ref().map(|helo| printable(&helo.name)),
-        tls = connection.tls.as_ref().map(|tls| tls.version),
+        tls = connection.tls.as_ref().map(|tls| &*tls.version),
         user = connection.authenticated.as_ref().map(|user| printable(user.as_str())),
         result = match answer {
             Answer::Proceed => "250 2.0.0".to_owned(),
@@ -54,7 +54,7 @@ pub(super) fn refusal(transaction: &Transaction, stage: Stage, reply: &Reply) {
         to = last.map(|last| printable(last.address.as_str())),
         client = %connection.client.ip(),
         helo = connection.helo.as_ref().map(|helo| printable(&helo.name)),
-        tls = connection.tls.as_ref().map(|tls| tls.version),
+        tls = connection.tls.as_ref().map(|tls| &*tls.version),
         result = summary(reply),
         "refused",
     );
@@ -72,7 +72,7 @@ pub(super) fn authentication(transaction: &Transaction, credentials: &Credential
         mechanism = credentials.mechanism(),
         client = %connection.client.ip(),
         helo = connection.helo.as_ref().map(|helo| printable(&helo.name)),
-        tls = connection.tls.as_ref().map(|tls| tls.version),
+        tls = connection.tls.as_ref().map(|tls| &*tls.version),
         result,
         "{}",
         match connection.authenticated {

@@ -2,6 +2,7 @@
 
 use super::dialogue::Wire;
 use super::event::{Event, Listener};
+use super::queued::Queued;
 use super::recorder::Recorder;
 use super::world::World;
 use crate::mail::{Connection, Message, MessageId, TlsSession};
@@ -22,6 +23,7 @@ pub(super) struct Conversation<'a> {
     transaction: Option<MessageId>,
     messages: u64,
     content: Vec<u8>,
+    queued: Option<Queued>,
     /// Said, and not yet read.
     output: Vec<u8>,
     closed: bool,
@@ -41,6 +43,7 @@ impl<'a> Conversation<'a> {
             transaction: None,
             messages: 0,
             content: Vec::new(),
+            queued: None,
             output: Vec::new(),
             closed: false,
         };
@@ -69,7 +72,10 @@ impl<'a> Conversation<'a> {
                     self.content.clear();
                     return self.say(&reply);
                 }
-                Step::Send(reply) | Step::Secure(reply) => return self.say(&reply),
+                Step::Send(reply) | Step::Secure(reply) => {
+                    self.say(&reply);
+                    return self.go_on();
+                }
                 Step::Close(reply) => {
                     self.say(&reply);
                     self.closed = true;
@@ -162,7 +168,7 @@ impl<'a> Conversation<'a> {
     /// A queue would hold the message now.
     fn accept(&mut self, answer: Answer) -> Answer {
         let transaction = self.session.transaction();
-        let (Some(envelope), Some(id)) = (&transaction.envelope, transaction.id) else {
+        let Some(envelope) = &transaction.envelope else {
             return answer;
         };
         if matches!(answer, Answer::Refuse(_)) {
@@ -172,22 +178,16 @@ impl<'a> Conversation<'a> {
         if envelope.recipients.is_empty() {
             return Answer::Refuse(replies::REFUSED);
         }
-        let from = envelope.reverse_path.to_string();
-        let recipients = self.world.domains.expand(envelope.recipients.clone());
-        let accepted: Vec<Event> = recipients
-            .into_iter()
-            .map(|recipient| Event::Accepted {
-                id: id.to_string(),
-                from: from.clone(),
-                to: recipient.address.to_string(),
-                quarantine: recipient.quarantine,
-                header_edited: recipient.edition.is_some(),
-            })
-            .collect();
-        for event in accepted {
-            self.tell(event);
-        }
+        self.queued = Some(Queued::new(transaction, self.policy.is_over()));
         answer
+    }
+
+    /// After its reply, what was accepted goes on in the queue.
+    fn go_on(&mut self) {
+        if let Some(queued) = self.queued.take() {
+            let listener = &mut self.listener;
+            queued.go_on(self.world, &self.recorder, &mut |event| listener(&event));
+        }
     }
 }
 
@@ -262,8 +262,8 @@ fn begin(world: &World, recorder: &Arc<Recorder>) -> (Policy, Session, Step) {
 
 fn tls(name: Option<&str>) -> TlsSession {
     TlsSession {
-        version: "TLSv1.3",
-        cipher: "TLS_AES_256_GCM_SHA384",
+        version: "TLSv1.3".into(),
+        cipher: "TLS_AES_256_GCM_SHA384".into(),
         sni: name.map(str::to_lowercase),
     }
 }

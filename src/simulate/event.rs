@@ -42,14 +42,17 @@ pub(super) enum Event {
     Log { text: String },
     /// A rule has written a file below `app.dirpath`, or would have.
     Wrote { file: PathBuf },
-    /// The queue would now answer for this recipient.
-    Accepted {
+    /// The queue answers for this recipient now, or a rule of the queue has let the message go on to it.
+    Queue {
+        step: &'static str,
         id: String,
         from: String,
         to: String,
         quarantine: Option<String>,
-        header_edited: bool,
+        octets: u64,
     },
+    /// A rule of the queue has refused the message for this recipient.
+    Refused { to: String, reply: String },
 }
 
 fn lossy<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
@@ -84,22 +87,21 @@ impl fmt::Display for Event {
             }
             Self::Log { text } => write!(f, "#   log: {text}"),
             Self::Wrote { file } => write!(f, "#   writes {} below app.dirpath", file.display()),
-            Self::Accepted {
+            Self::Queue {
+                step,
                 id,
                 from,
                 to,
                 quarantine,
-                header_edited,
+                octets,
             } => {
-                write!(f, "# queue {id} from {from} to <{to}>")?;
-                if let Some(quarantine) = quarantine {
-                    write!(f, ", in quarantine {quarantine:?}")?;
+                write!(f, "# {step} {id} from <{from}> to <{to}>, {octets} octets")?;
+                match quarantine {
+                    Some(quarantine) => write!(f, ", in quarantine {quarantine:?}"),
+                    None => Ok(()),
                 }
-                if *header_edited {
-                    f.write_str(", header section edited")?;
-                }
-                Ok(())
             }
+            Self::Refused { to, reply } => write!(f, "#   refused for <{to}>: {reply}"),
         }
     }
 }

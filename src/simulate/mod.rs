@@ -12,6 +12,7 @@ mod client;
 mod conversation;
 pub mod dialogue;
 mod event;
+mod queued;
 mod recorder;
 mod world;
 

@@ -3,6 +3,7 @@
 use super::parameter;
 use super::path::{self, ForwardPath};
 use super::sasl::Response;
+use crate::mail::dsn::Wishes;
 use crate::mail::{AddressError, Envelope, ReversePath};
 use std::str;
 
@@ -18,7 +19,7 @@ pub(super) enum Command {
     Helo(String),
     /// The envelope of a transaction that has no recipient yet.
     Mail(Envelope),
-    Rcpt(ForwardPath),
+    Rcpt(Rcpt),
     Data,
     Rset,
     Noop,
@@ -31,6 +32,15 @@ pub(super) enum Command {
         mechanism: String,
         initial: Option<Response>,
     },
+}
+
+/// RCPT (RFC 5321 §4.1.1.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rcpt {
+    pub path: ForwardPath,
+    pub wishes: Wishes,
+    /// Whether a parameter holds UTF-8, which only a transaction with SMTPUTF8 may (RFC 6531 §3.3).
+    pub international: bool,
 }
 
 /// Why a line is no command.
@@ -201,16 +211,9 @@ fn mail(argument: Option<&str>) -> Parsed {
         let address = path::mailbox(path).map_err(CommandError::ReversePath)?;
         envelope.reverse_path = ReversePath(Some(address));
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for parameter in parameters {
-        let (keyword, value) =
-            parameter::esmtp_param(parameter).ok_or(CommandError::InvalidParameter)?;
-        if seen.iter().any(|other| keyword.eq_ignore_ascii_case(other)) {
-            return Err(CommandError::InvalidParameter);
-        }
-        seen.push(keyword);
-        parameter::mail(&mut envelope, keyword, value)?;
-    }
+    each_once(parameters, |keyword, value| {
+        parameter::mail(&mut envelope, keyword, value)
+    })?;
     Ok(Command::Mail(envelope))
 }
 
@@ -219,15 +222,38 @@ fn mail(argument: Option<&str>) -> Parsed {
 /// Forward-path = Path
 /// ```
 fn rcpt(argument: Option<&str>) -> Parsed {
-    let (path, mut parameters) =
-        path_and_parameters(argument, "TO:").ok_or(CommandError::Syntax("RCPT TO:<address>"))?;
+    let (path, parameters) = path_and_parameters(argument, "TO:")
+        .ok_or(CommandError::Syntax("RCPT TO:<address> [parameters]"))?;
     let path = ForwardPath::parse(path).map_err(CommandError::ForwardPath)?;
-    // No extension that is offered has a parameter here.
-    if let Some(parameter) = parameters.next() {
-        parameter::esmtp_param(parameter).ok_or(CommandError::InvalidParameter)?;
-        return Err(CommandError::UnknownParameter);
+    let mut wishes = Wishes::default();
+    let mut international = false;
+    each_once(parameters, |keyword, value| {
+        international |= value.is_some_and(|value| !value.is_ascii());
+        parameter::rcpt(&mut wishes, keyword, value)
+    })?;
+    Ok(Command::Rcpt(Rcpt {
+        path,
+        wishes,
+        international,
+    }))
+}
+
+/// Has each of `parameters` taken; none may come twice.
+fn each_once<'a>(
+    parameters: impl Iterator<Item = &'a str>,
+    mut take: impl FnMut(&'a str, Option<&'a str>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let mut seen: Vec<&str> = Vec::new();
+    for parameter in parameters {
+        let (keyword, value) =
+            parameter::esmtp_param(parameter).ok_or(CommandError::InvalidParameter)?;
+        if seen.iter().any(|other| keyword.eq_ignore_ascii_case(other)) {
+            return Err(CommandError::InvalidParameter);
+        }
+        seen.push(keyword);
+        take(keyword, value)?;
     }
-    Ok(Command::Rcpt(path))
+    Ok(())
 }
 
 /// Parts `argument` into what its angle brackets hold, and its parameters. No space stands around the colon (RFC 5321
@@ -244,159 +270,4 @@ fn path_and_parameters<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::CommandError::{
-        ControlCharacter, EightBit, ForwardPath as ToPath, InvalidParameter, NotImplemented,
-        OtherProtocol, ReversePath as FromPath, Syntax, UnknownParameter, Unrecognized,
-    };
-    use super::{Command, CommandError, ForwardPath, Response};
-    use crate::mail::{AddressError, Body, Envelope};
-
-    fn error(line: &str) -> Option<CommandError> {
-        match Command::parse(line.as_bytes()).err() {
-            Some(Syntax(_)) => Some(Syntax("")),
-            error => error,
-        }
-    }
-
-    fn auth(mechanism: &str, initial: Option<&str>) -> Command {
-        Command::Auth {
-            mechanism: mechanism.to_owned(),
-            initial: initial.map(Response::new),
-        }
-    }
-
-    fn envelope(line: &str) -> Envelope {
-        match Command::parse(line.as_bytes()) {
-            Ok(Command::Mail(envelope)) => envelope,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn reads_each_verb_without_case() {
-        for (line, command) in [
-            ("EHLO mx.example", Command::Ehlo("mx.example".into())),
-            ("ehlo [192.0.2.1]", Command::Ehlo("[192.0.2.1]".into())),
-            ("Helo my_pc", Command::Helo("my_pc".into())),
-            ("DATA", Command::Data),
-            ("data \t ", Command::Data),
-            ("RSET", Command::Rset),
-            ("NOOP", Command::Noop),
-            ("NOOP whatever you say", Command::Noop),
-            ("HELP MAIL", Command::Help),
-            ("VRFY smith", Command::Vrfy),
-            ("QUIT", Command::Quit),
-            ("StartTLS", Command::StartTls),
-            ("auth plain", auth("plain", None)),
-            ("AUTH X-2_3 =", auth("X-2_3", Some("="))),
-        ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
-        }
-    }
-
-    #[test]
-    fn reads_paths() {
-        for (path, expected) in [("<>", ""), ("<a@b>", "a@b"), ("<@r:a@b>", "a@b")] {
-            let read = envelope(&format!("mail from:{path}")).reverse_path;
-            assert_eq!(read.to_string(), expected, "{path}");
-        }
-        let command = Command::parse(b"RCPT TO:<Postmaster>");
-        assert_eq!(command, Ok(Command::Rcpt(ForwardPath::Postmaster)));
-    }
-
-    #[test]
-    fn reads_parameters() {
-        let envelope = envelope("MAIL FROM:<a@b> SIZE=18446744073709551615 body=8bitmime SMTPUTF8");
-        assert_eq!(envelope.declared_size, Some(u64::MAX));
-        assert_eq!(envelope.body, Body::EightBitMime);
-        assert!(envelope.smtputf8);
-        for submitter in ["<>", "a@b", "e+3Dmc2@example.com"] {
-            let line = format!("MAIL FROM:<a@b> AUTH={submitter}");
-            assert!(Command::parse(line.as_bytes()).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_malformed() {
-        let long_name = format!("EHLO {}", "x".repeat(256));
-        for (line, expected) in [
-            ("", Unrecognized),
-            ("EHLOx", Unrecognized),
-            ("MAILFROM:<a@b>", Unrecognized),
-            (" NOOP", Unrecognized),
-            ("\u{e9}HLO", Unrecognized),
-            ("EXPN list", NotImplemented),
-            ("BDAT 5 LAST", NotImplemented),
-            ("GET / HTTP/1.1", OtherProtocol),
-            ("post /", OtherProtocol),
-            ("EHLO", Syntax("")),
-            ("EHLO a b", Syntax("")),
-            ("EHLO \u{e9}", Syntax("")),
-            (&long_name, Syntax("")),
-            ("EHLO a\0b", ControlCharacter),
-            ("HELO a\u{7f}", ControlCharacter),
-            ("MAIL FROM:<a\0@b>", ControlCharacter),
-            ("NOOP \u{e9}", EightBit),
-            ("DATA now", Syntax("")),
-            ("QUIT now", Syntax("")),
-            ("STARTTLS now", Syntax("")),
-            ("VRFY", Syntax("")),
-            ("AUTH", Syntax("")),
-            ("AUTH  PLAIN", Syntax("")),
-            ("AUTH PLAIN  AA==", Syntax("")),
-            ("AUTH PLAIN AA== AA==", Syntax("")),
-            ("AUTH PL.AIN", Syntax("")),
-            ("AUTH ABCDEFGHIJKLMNOPQRSTU", Syntax("")),
-            ("MAIL", Syntax("")),
-            ("MAIL FROM", Syntax("")),
-            ("MAIL FROM:", Syntax("")),
-            ("MAIL FROM:a@b", Syntax("")),
-            ("MAIL FROM: <a@b>", Syntax("")),
-            ("MAIL FROM :<a@b>", Syntax("")),
-            ("MAIL  FROM:<a@b>", Syntax("")),
-            ("MAIL TO:<a@b>", Syntax("")),
-            ("MAIL FROM:<a@b", Syntax("")),
-            ("MAIL FROM:<a@b>x", Syntax("")),
-            ("MAIL FROM:<a@b>>", Syntax("")),
-            ("MAIL FROM:<\"a@b>", Syntax("")),
-            ("MAIL FROM:\u{e9}\u{e9}\u{e9}", Syntax("")),
-            ("MAIL FROM:<postmaster>", FromPath(AddressError::Incomplete)),
-            ("MAIL FROM:<\"q\"x@b>", FromPath(AddressError::LocalPart)),
-            ("MAIL FROM:<@[1.2.3.4]:a@b>", FromPath(AddressError::Domain)),
-            ("MAIL FROM:<@r a@b>", FromPath(AddressError::Incomplete)),
-            ("RCPT TO:<>", ToPath(AddressError::Incomplete)),
-            ("RCPT TO:<a@[1.2.3>", ToPath(AddressError::Domain)),
-            ("RCPT TO:<a@ours.>", ToPath(AddressError::Domain)),
-            ("RCPT TO:<a@ok> <b@other>", InvalidParameter),
-            ("RCPT TO:<a@b> NOTIFY=NEVER", UnknownParameter),
-            ("MAIL FROM:<a@b> SIZE", InvalidParameter),
-            ("MAIL FROM:<a@b> SIZE=", InvalidParameter),
-            ("MAIL FROM:<a@b> SIZE=-1", InvalidParameter),
-            ("MAIL FROM:<a@b> SIZE=+1", InvalidParameter),
-            (
-                "MAIL FROM:<a@b> SIZE=18446744073709551616",
-                InvalidParameter,
-            ),
-            (
-                "MAIL FROM:<a@b> SIZE=0000000000000000000000001",
-                InvalidParameter,
-            ),
-            ("MAIL FROM:<a@b> SIZE=1 size=1", InvalidParameter),
-            ("MAIL FROM:<a@b> BODY", InvalidParameter),
-            ("MAIL FROM:<a@b> BODY=BINARYMIME", InvalidParameter),
-            ("MAIL FROM:<a@b> SMTPUTF8=yes", InvalidParameter),
-            ("MAIL FROM:<a@b>  SIZE=1", InvalidParameter),
-            ("MAIL FROM:<a@b> -X=1", InvalidParameter),
-            ("MAIL FROM:<a@b> X=1=2", InvalidParameter),
-            ("MAIL FROM:<a@b> X=1", UnknownParameter),
-            ("MAIL FROM:<a@b> AUTH", InvalidParameter),
-            ("MAIL FROM:<a@b> AUTH=a+3dc", InvalidParameter),
-            ("MAIL FROM:<a@b> AUTH=a+3", InvalidParameter),
-            ("MAIL FROM:<a@b> AUTH=<> AUTH=<>", InvalidParameter),
-        ] {
-            assert_eq!(error(line), Some(expected), "{line:?}");
-        }
-        assert_eq!(Command::parse(b"NOOP \xff"), Err(EightBit));
-    }
-}
+mod tests;

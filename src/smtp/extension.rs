@@ -18,6 +18,8 @@ pub(super) enum Extension {
     EnhancedStatusCodes,
     /// RFC 6152.
     EightBitMime,
+    /// RFC 3461.
+    Dsn,
     /// RFC 6531.
     SmtpUtf8,
 }
@@ -36,6 +38,7 @@ pub(super) fn offered(
         Extension::Auth(mechanisms),
         Extension::EnhancedStatusCodes,
         Extension::EightBitMime,
+        Extension::Dsn,
         Extension::SmtpUtf8,
     ]
     .into_iter()
@@ -60,6 +63,7 @@ impl fmt::Display for Extension {
             }
             Self::EnhancedStatusCodes => f.write_str("ENHANCEDSTATUSCODES"),
             Self::EightBitMime => f.write_str("8BITMIME"),
+            Self::Dsn => f.write_str("DSN"),
             Self::SmtpUtf8 => f.write_str("SMTPUTF8"),
         }
     }

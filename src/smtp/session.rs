@@ -7,14 +7,13 @@
 //! A transaction begins with an accepted MAIL and ends with every end of data, accepted or refused, and with RSET, EHLO,
 //! HELO, STARTTLS or QUIT.
 
-use super::command::{Command, CommandError};
+use super::command::{Command, CommandError, Rcpt};
 use super::content::{Content, Outcome};
 use super::line::{COMMAND_MAX, LineError, Lines};
-use super::path::ForwardPath;
 use super::sasl::Exchange;
 use super::step::{Decision, Token};
 use super::{Answer, Ask, Awaiting, Limits, Reply, Step, extension, replies};
-use crate::mail::{Address, Connection, Envelope, Helo, TlsSession, Transaction};
+use crate::mail::{Address, Connection, Envelope, Helo, Recipient, TlsSession, Transaction};
 use std::sync::Arc;
 
 /// How far the session has come.
@@ -190,7 +189,7 @@ impl Session {
             (Command::Auth { mechanism, initial }, _) => self.auth(&mechanism, initial.as_ref()),
             (Command::Mail(envelope), State::Ready) => self.mail(envelope),
             (Command::Mail(_), _) => self.send(replies::NESTED_MAIL),
-            (Command::Rcpt(path), State::Transaction) => self.rcpt(path),
+            (Command::Rcpt(rcpt), State::Transaction) => self.rcpt(rcpt),
             (Command::Data, State::Transaction) => self.data(),
             (Command::Rcpt(_) | Command::Data, _) => self.send(replies::MAIL_FIRST),
         }
@@ -278,22 +277,25 @@ impl Session {
     }
 
     /// RCPT: RFC 5321 §4.1.1.3.
-    fn rcpt(&mut self, path: ForwardPath) -> Step {
-        let address = match path.mailbox(self.server_name()) {
+    fn rcpt(&mut self, rcpt: Rcpt) -> Step {
+        let address = match rcpt.path.mailbox(self.server_name()) {
             Ok(address) => address,
             Err(error) => return self.send(CommandError::ForwardPath(error).into()),
         };
         let Some(envelope) = &mut self.transaction.envelope else {
             return self.send(replies::MAIL_FIRST);
         };
-        if !envelope.smtputf8 && !address.is_ascii() {
+        if !envelope.smtputf8 && (rcpt.international || !address.is_ascii()) {
             return self.send(replies::SMTPUTF8_REQUIRED);
         }
         if envelope.recipients.len() >= self.limits.recipients {
             return self.send(replies::TOO_MANY_RECIPIENTS);
         }
         let place = envelope.recipients.len();
-        envelope.recipients.push(address.clone().into());
+        envelope.recipients.push(Recipient {
+            wishes: rcpt.wishes,
+            ..address.clone().into()
+        });
         self.ask(Ask::Recipient(Token((address, place))))
     }
 

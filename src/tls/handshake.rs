@@ -124,8 +124,9 @@ fn settled<S>(stream: &TlsStream<S>, sni: Option<String>) -> TlsSession {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "unknown",
-        },
-        cipher: cipher.map_or("unknown", iana_name),
+        }
+        .into(),
+        cipher: cipher.map_or("unknown", iana_name).into(),
         sni,
     }
 }
@@ -201,8 +202,8 @@ mod tests {
         ] {
             let (_, server) = shake(&tls, Arc::new(client(&[version])), "Example.COM").await;
             let expected = TlsSession {
-                version: name,
-                cipher,
+                version: name.into(),
+                cipher: cipher.into(),
                 sni: Some("example.com".into()),
             };
             assert_eq!(server.unwrap(), expected);

@@ -2,6 +2,7 @@
 
 use super::dialogue::{DOMAIN, MAILBOXES, Rule, SERVER_NAME, Setup, Transport, Wire};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use vsmtp::mail::{
@@ -187,8 +188,8 @@ impl Wire for Bare {
 }
 
 const TLS: TlsSession = TlsSession {
-    version: "TLSv1.3",
-    cipher: "TLS_AES_256_GCM_SHA384",
+    version: Cow::Borrowed("TLSv1.3"),
+    cipher: Cow::Borrowed("TLS_AES_256_GCM_SHA384"),
     sni: None,
 };
 

@@ -11,6 +11,7 @@ mod maildir;
 mod notify;
 mod openssl;
 mod program;
+mod rules;
 mod saslauthd;
 
 pub use certificate::{Certificate, KeyKind};
@@ -21,6 +22,7 @@ pub use hop::Hop;
 pub use maildir::Maildir;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
+pub use rules::no_rules;
 
 use std::time::{Duration, Instant};
 

@@ -110,10 +110,12 @@ pub(super) fn settled(connection: &ClientConnection) -> TlsSession {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "unknown",
-        },
+        }
+        .into(),
         cipher: suite
             .and_then(|suite| suite.suite().as_str())
-            .unwrap_or("unknown"),
+            .unwrap_or("unknown")
+            .into(),
         sni: None,
     }
 }

@@ -1,14 +1,12 @@
 //! What a sender wishes to hear of a message: the parameters of RFC 3461.
 
-use super::Action;
 use super::xtext;
+use super::{Action, OriginalRecipient};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Octets of an ENVID parameter, encoded (RFC 3461 §4.4).
 const ENVELOPE_ID_MAX: usize = 100;
-/// Octets of an ORCPT parameter, encoded (RFC 3461 §4.2).
-const ORIGINAL_RECIPIENT_MAX: usize = 500;
 
 /// When to tell the sender of a recipient: NOTIFY (RFC 3461 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +24,17 @@ pub enum Notify {
     },
 }
 
+/// What the sender wishes for one recipient. Nothing, where RCPT said nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// The NOTIFY parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// The ORCPT parameter, or the address that another has taken the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<OriginalRecipient>,
+}
+
 /// How much of the message a report of failure returns: RET (RFC 3461 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Return {
@@ -39,14 +48,6 @@ pub enum Return {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EnvelopeId(String);
-
-/// The recipient as the sender first gave it: ORCPT (RFC 3461 §4.2). Printable ASCII and spaces only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct OriginalRecipient {
-    address_type: String,
-    address: String,
-}
 
 /// Why a parameter is none of RFC 3461.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +66,34 @@ pub enum WishError {
     OriginalRecipient,
 }
 
+impl Wishes {
+    /// Whether RCPT said nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.notify.is_none() && self.original.is_none()
+    }
+
+    /// Whether the sender wishes to hear that `action` was taken.
+    pub fn wants(&self, action: Action) -> bool {
+        self.notify.unwrap_or(Notify::DEFAULT).wants(action)
+    }
+
+    /// What remains wished for each of several addresses that take the place of the one that was named: success was told
+    /// once, when they did (RFC 3461 §5.2.7.3).
+    pub fn without_success(self) -> Self {
+        let notify = match self.notify {
+            Some(Notify::On { failure, delay, .. }) => Some(Notify::On {
+                success: false,
+                failure,
+                delay,
+            }),
+            other => other,
+        };
+        Self { notify, ..self }
+    }
+}
+
 impl Notify {
-    /// What holds where nothing is said: tell of failures and, as we choose, of delays (RFC 3461 §5.2.6 and §5.2.7).
+    /// What holds where nothing is said: tell of failures and, as we choose, of delays (RFC 3461 §5.2.5 and §5.2.6).
     pub const DEFAULT: Self = Self::On {
         success: false,
         failure: true,
@@ -206,64 +233,9 @@ impl From<EnvelopeId> for String {
     }
 }
 
-impl OriginalRecipient {
-    /// Reads the value of ORCPT=: an address type, `;`, and xtext.
-    ///
-    /// # Errors
-    /// [`WishError::OriginalRecipient`].
-    pub fn parse(value: &str) -> Result<Self, WishError> {
-        let error = WishError::OriginalRecipient;
-        let (address_type, encoded) = value.split_once(';').ok_or(error)?;
-        // Address types are atoms registered with IANA: rfc822, utf-8, x400, …
-        let is_atom = !address_type.is_empty()
-            && address_type
-                .bytes()
-                .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-        let address = xtext::decode(encoded).ok_or(error)?;
-        if !is_atom || address.is_empty() || value.len() > ORIGINAL_RECIPIENT_MAX {
-            return Err(error);
-        }
-        Ok(Self {
-            address_type: address_type.to_owned(),
-            address,
-        })
-    }
-
-    /// The kind of address: `rfc822`, or `utf-8` (RFC 6533).
-    pub fn address_type(&self) -> &str {
-        &self.address_type
-    }
-
-    /// The address, decoded. Nothing says that it is a well-formed one.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-}
-
-/// Writes what [`OriginalRecipient::parse`] reads.
-impl fmt::Display for OriginalRecipient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{};{}", self.address_type, xtext::encode(&self.address))
-    }
-}
-
-impl TryFrom<String> for OriginalRecipient {
-    type Error = WishError;
-
-    fn try_from(text: String) -> Result<Self, WishError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<OriginalRecipient> for String {
-    fn from(recipient: OriginalRecipient) -> Self {
-        recipient.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Action, EnvelopeId, Notify, OriginalRecipient, Return, WishError};
+    use super::{Action, EnvelopeId, Notify, Return, WishError, Wishes};
 
     #[test]
     fn notify_reads_what_it_writes_and_nothing_else() {
@@ -328,26 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn original_recipients_hold_no_control_character() {
-        let recipient = OriginalRecipient::parse("rfc822;Bob+2Btag@example.com").unwrap();
-        assert_eq!(recipient.address(), "Bob+tag@example.com");
-        assert_eq!(recipient.address_type(), "rfc822");
-        assert_eq!(recipient.to_string(), "rfc822;Bob+2Btag@example.com");
-        for bad in [
-            "",
-            "bob@example.com",
-            ";bob@example.com",
-            "rfc822;",
-            "rfc 822;bob",
-            "rfc822;a+0D+0ARCPT",
-            "rfc822;a b",
-        ] {
-            assert_eq!(
-                OriginalRecipient::parse(bad),
-                Err(WishError::OriginalRecipient),
-                "{bad:?}"
-            );
-        }
+    fn several_addresses_report_no_success() {
+        let told = |text: &str| {
+            let notify = Some(Notify::parse(text).unwrap());
+            let wishes = Wishes {
+                notify,
+                ..Wishes::default()
+            };
+            wishes.without_success().notify.unwrap().to_string()
+        };
+        assert_eq!(told("SUCCESS,DELAY"), "DELAY");
+        assert_eq!(told("SUCCESS"), "NEVER");
+        assert_eq!(told("NEVER"), "NEVER");
+        let silent = Wishes::default();
+        assert!(silent.wants(Action::Failed) && !silent.wants(Action::Delivered));
+        assert_eq!(silent.clone().without_success(), silent);
     }
 
     #[test]

@@ -117,7 +117,9 @@ pub(super) mod functions {
     pub fn tls_version(call: NativeCallContext<'_>) -> Result<String> {
         with(&call, Stage::Helo, |scene| {
             let tls = scene.transaction.connection.tls.as_ref();
-            Ok(tls.map(|tls| tls.version.to_owned()).unwrap_or_default())
+            Ok(tls
+                .map(|tls| tls.version.clone().into_owned())
+                .unwrap_or_default())
         })
     }
 
@@ -126,7 +128,9 @@ pub(super) mod functions {
     pub fn tls_cipher(call: NativeCallContext<'_>) -> Result<String> {
         with(&call, Stage::Helo, |scene| {
             let tls = scene.transaction.connection.tls.as_ref();
-            Ok(tls.map(|tls| tls.cipher.to_owned()).unwrap_or_default())
+            Ok(tls
+                .map(|tls| tls.cipher.clone().into_owned())
+                .unwrap_or_default())
         })
     }
 

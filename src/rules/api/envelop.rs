@@ -38,7 +38,7 @@ fn rewrite(scene: &mut Scene, old: &Address, new: &Address) {
     let (envelope, current) = scene.edit();
     let recipients = envelope.recipients.iter_mut().chain(current);
     for recipient in recipients.filter(|recipient| recipient.address == *old) {
-        recipient.address = new.clone();
+        recipient.readdress(new.clone());
     }
 }
 

@@ -166,8 +166,8 @@ impl<'a> Dump<'a> {
             service: connection.service.as_str(),
             helo: connection.helo.as_ref().map(|helo| helo.name.as_str()),
             tls: connection.tls.as_ref().map(|tls| Tls {
-                version: tls.version,
-                cipher: tls.cipher,
+                version: &tls.version,
+                cipher: &tls.cipher,
                 sni: tls.sni.as_deref(),
             }),
             mail_from: envelope.map_or_else(String::new, |e| e.reverse_path.to_string()),

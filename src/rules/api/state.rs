@@ -76,14 +76,16 @@ pub(super) mod functions {
         raise(&call, state::parse_reply(code).and_then(State::faccept))
     }
 
-    /// Refuse with `554 5.7.1`, at `authenticate` with `535 5.7.8`: at `connect` in place of the greeting, later as the answer to the command, after which
-    /// the session goes on.
+    /// Refuse with `554 5.7.1`, at `authenticate` with `535 5.7.8`: at `connect` in place of the greeting, later as the
+    /// answer to the command, after which the session goes on. At `postq` and `delivery` the recipients do not get the
+    /// message, and its sender is told.
     #[rhai_fn(name = "deny")]
     pub fn deny() -> State {
         State::refusal()
     }
 
-    /// Refuse with a reply of your own (4xx or 5xx); 421 closes the connection.
+    /// Refuse with a reply of your own (4xx or 5xx); 421 closes the connection. At `postq` and `delivery` 4xx makes the
+    /// message wait for the next attempt.
     #[rhai_fn(name = "deny", return_raw)]
     pub fn deny_code(call: NativeCallContext<'_>, code: Object) -> Result<State> {
         raise(&call, reply(&code).and_then(State::deny))

@@ -139,8 +139,8 @@ fn send(server: &mut Server, messages: Vec<(Message, Vec<u8>)>, piece: usize) ->
                     Step::Secure(handshake) => {
                         assert!(std::mem::take(&mut server.handshake));
                         server.session.secured(TlsSession {
-                            version: "TLSv1.3",
-                            cipher: "TLS_AES_128_GCM_SHA256",
+                            version: "TLSv1.3".into(),
+                            cipher: "TLS_AES_128_GCM_SHA256".into(),
                             sni: None,
                         });
                         step = Some(client.secured(handshake));

@@ -117,9 +117,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What a 4yz or 5yz reply to a command of the transaction means. A reply that is neither is no refusal, and
+    /// What a 4yz or 5yz reply to a command of the transaction, or of a rule of ours, means. A reply that is neither is no refusal, and
     /// defers: it makes no sense.
-    pub(super) fn refused(reply: &Reply) -> Self {
+    pub fn refused(reply: &Reply) -> Self {
         let text = flat(reply);
         let status = |class| {
             let status = reply.status().filter(|status| status.class == class);

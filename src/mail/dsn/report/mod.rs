@@ -147,6 +147,12 @@ impl Report<'_> {
         failed && self.wanted == Some(Return::Full) && self.original.whole
     }
 
+    /// Whether what is returned needs them: its header section holds UTF-8.
+    fn returns_utf8(&self) -> bool {
+        let header = self.header_section_of_original();
+        !header.is_ascii() && str::from_utf8(header).is_ok()
+    }
+
     fn content_types(&self) -> [&'static str; 3] {
         let international = self.is_international();
         [
@@ -155,7 +161,7 @@ impl Report<'_> {
                 true => "message/global-delivery-status",
                 false => "message/delivery-status",
             },
-            match (self.returns_whole(), international) {
+            match (self.returns_whole(), international || self.returns_utf8()) {
                 (true, false) => "message/rfc822",
                 (true, true) => "message/global",
                 (false, false) => "text/rfc822-headers",
@@ -230,10 +236,14 @@ impl Report<'_> {
     }
 
     fn returned(&self) -> &[u8] {
-        let content = self.original.content;
-        if self.returns_whole() {
-            return content;
+        match self.returns_whole() {
+            true => self.original.content,
+            false => self.header_section_of_original(),
         }
+    }
+
+    fn header_section_of_original(&self) -> &[u8] {
+        let content = self.original.content;
         if content.starts_with(b"\r\n") {
             return &[];
         }

@@ -46,6 +46,38 @@ fn text(composed: &Composed) -> &str {
     std::str::from_utf8(&composed.content).unwrap()
 }
 
+fn text_lossy(composed: &Composed) -> String {
+    String::from_utf8_lossy(&composed.content).into_owned()
+}
+
+#[test]
+fn what_was_done_is_the_subject() {
+    for (actions, subject) in [
+        (
+            &[Action::Delivered, Action::Failed][..],
+            "Your message could not be delivered",
+        ),
+        (
+            &[Action::Delivered, Action::Delayed],
+            "Your message is delayed",
+        ),
+        (
+            &[Action::Relayed, Action::Delivered],
+            "Your message was delivered",
+        ),
+        (
+            &[Action::Relayed, Action::Expanded],
+            "Your message was passed on",
+        ),
+    ] {
+        let of = |action: &Action| recipient("b@example.org", *action);
+        let recipients: Vec<_> = actions.iter().map(of).collect();
+        let composed = compose(&recipients, ORIGINAL, None);
+        let field = format!("Subject: {subject}\r\n");
+        assert!(text(&composed).contains(&field), "{actions:?}");
+    }
+}
+
 #[test]
 fn a_failure_as_rfc_3464_writes_it() {
     let mut failed = recipient("b@example.org", Action::Failed);
@@ -136,6 +168,10 @@ fn eight_bit_and_utf8_are_declared() {
     let failed = [recipient("b@example.org", Action::Failed)];
     let latin = compose(&failed, b"Subject: caf\xe9\r\n\r\n", None);
     assert_eq!((latin.body, latin.smtputf8), (Body::EightBitMime, false));
+    assert!(text_lossy(&latin).contains("text/rfc822-headers\r\nContent-Transfer-Encoding: 8bit"));
+    let unicode = compose(&failed, "Subject: caf\u{e9}\r\n\r\n".as_bytes(), None);
+    assert!(text(&unicode).contains("message/global-headers\r\nContent-Transfer-Encoding: 8bit"));
+    assert!(text(&unicode).contains("message/delivery-status\r\n"));
     let mut words = recipient("b@example.org", Action::Failed);
     words.reason = "550 caf\u{e9}".to_owned();
     let words = compose(&[words], ORIGINAL, None);

@@ -14,8 +14,10 @@ pub(super) fn subject(recipients: &[RecipientReport]) -> &'static str {
         "Your message could not be delivered"
     } else if any(Action::Delayed) {
         "Your message is delayed"
-    } else {
+    } else if any(Action::Delivered) {
         "Your message was delivered"
+    } else {
+        "Your message was passed on"
     }
 }
 
@@ -92,6 +94,9 @@ const fn advice(status: Status) -> &'static str {
         (3, 4) => {
             "The message is too large. Send less at once, or share large files by other means."
         }
+        (4, 7) => {
+            "It was tried again and again, for as long as messages are kept here. Look for a mistake in the address, or try again later."
+        }
         (4, 6) => "The message went round in a circle. Tell the recipient's postmaster.",
         (4, _) => {
             "The recipient's mail server could not be reached. Look for a mistake in the address, or try again later."
@@ -150,6 +155,7 @@ mod tests {
             ("5.1.10", "no mail at all"),
             ("5.2.2", "full"),
             ("5.3.4", "too large"),
+            ("4.4.7", "again and again"),
             ("5.6.7", "ASCII"),
             ("5.7.1", "policy"),
             ("5.0.0", "do not help"),
