@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
     };
     vec![
         trial("tells_every_stage_rule_and_reply", tells_everything),
+        trial("goes_on_in_the_queue", goes_on_in_the_queue),
         trial("what_it_tells_is_a_dialogue", comes_back),
         trial("flags_shape_the_session", flags),
         trial("json_is_one_object_a_line", json),
@@ -125,11 +126,51 @@ fn tells_everything() {
             "#   etc/domain-enabled/example.com/incoming.vsl:5:10: rule \"spam\": quarantine \"spam\" (* µs)",
             "#   writes copies/0000000000000001.eml below app.dirpath",
             "S: 250 2.0.0 *",
-            "# queue 0000000000000001 from <jane@example.net> to <john@example.com>, 33 octets, in quarantine \"spam\"",
+            "# queue 0000000000000001 from <jane@example.net> to <john@example.com>, 34 octets, in quarantine \"spam\"",
             "C: QUIT",
             "S: 221 *",
         ],
     );
+}
+
+fn goes_on_in_the_queue() {
+    let rules = r#"#{
+      preq: [ action "mark" || msg::set_header("X-Mark", "1") ],
+      postq: [ action "seen" || log("info", msg::get_header("X-Mark")) ],
+      delivery: [ rule "big" || if ctx::rcpt_list().len() > 1 { state::deny("550 5.7.1 one at a time") } ],
+    }"#;
+    let configuration = configuration().domain("example.com", |domain| {
+        let domain = domain.set("aliases", r#"#{ all: ["john@example.com", "jenny@example.com"] }"#);
+        domain.rules("incoming.vsl", rules)
+    });
+    for (to, lines) in [
+        (
+            "john@example.com",
+            &[
+                "S: 250 2.0.0 *",
+                "# queue 0000000000000001 from <jane@example.net> to <john@example.com>, * octets",
+                "# postq john@example.com",
+                "#   etc/domain-enabled/example.com/incoming.vsl:3:23: action \"seen\": done (* µs)",
+                "#   log: info 1",
+                "# delivery john@example.com",
+                "#   etc/domain-enabled/example.com/incoming.vsl:4:24: rule \"big\": next (* µs)",
+                "# deliver 0000000000000001 from <jane@example.net> to <john@example.com>, * octets",
+                "C: QUIT",
+            ][..],
+        ),
+        (
+            "all@example.com",
+            &[
+                "# delivery john@example.com, jenny@example.com",
+                "#   refused for <john@example.com>: 550 5.7.1 one at a time",
+                "#   refused for <jenny@example.com>: 550 5.7.1 one at a time",
+                "C: QUIT",
+            ],
+        ),
+    ] {
+        let to = format!("--to={to}");
+        has(&simulate(&configuration, &["--from=jane@example.net", &to]).success(), lines);
+    }
 }
 
 fn comes_back() {
