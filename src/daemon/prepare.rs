@@ -49,7 +49,7 @@ pub(super) fn prepare_in(
         errors.extend(faults.iter().map(|error| tls_error(&loaded, error)));
     }
     if let Err(diagnostics) = &rules {
-        errors.extend_from_slice(diagnostics);
+        errors.extend(loaded.as_given(diagnostics));
     }
     let ca = loaded.config.relaying.ca.as_deref();
     let authorities = ca.map(relay::authorities).transpose();
@@ -90,9 +90,10 @@ pub(super) fn prepare_in(
 /// Every error of the configuration and its rules, sorted by file and position.
 pub fn check_without_host(root: &Path) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let loaded = config::load(root);
-    let mut errors = loaded.errors;
-    if let Err(diagnostics) = Rules::load(&loaded.config.rules, loaded.config.domains) {
-        errors.extend(diagnostics);
+    let mut errors = loaded.errors.clone();
+    let domains = Arc::clone(&loaded.config.domains);
+    if let Err(diagnostics) = Rules::load(&loaded.config.rules, domains) {
+        errors.extend(loaded.as_given(&diagnostics));
     }
     if errors.is_empty() {
         return Ok(loaded.warnings);

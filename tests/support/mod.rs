@@ -12,7 +12,9 @@ mod maildir;
 mod name_server;
 mod notify;
 mod openssl;
+pub mod peers;
 mod program;
+mod report;
 mod rules;
 mod saslauthd;
 
@@ -26,6 +28,7 @@ pub use maildir::Maildir;
 pub use name_server::name_server;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
+pub use report::read_report;
 pub use rules::{no_rules, options};
 
 use std::time::{Duration, Instant};
