@@ -1,6 +1,6 @@
 mod reuse;
 
-use super::fake::Act::{Content, Flood, Hang, Hear, Octets, Say, Tls as Secure};
+use super::fake::Act::{Content, Drip, Flood, Hang, Hear, Octets, Say, Tls as Secure};
 use super::fake::{Act, Fake, Identity};
 use super::*;
 use crate::delivery::next_hops::Ourselves;
@@ -142,6 +142,8 @@ async fn a_server_that_is_of_no_use_is_passed_over() {
         vec![Flood(b"220-x\r\n")],
         vec![Flood(b"x")],
         vec![Flood(b"\0")],
+        vec![Drip(b"220-x\r\n")],
+        vec![Say("220 mx"), Hear("EHLO"), Drip(b"250-x\r\n")],
         vec![Say("220 mx"), Hear("EHLO"), Flood(b"250-x\r\n")],
         vec![Say("220 mx"), Hear("EHLO")],
         vec![
@@ -161,6 +163,7 @@ async fn a_server_that_is_of_no_use_is_passed_over() {
         ],
         [until_data(), vec![Say("451 4.3.0 Later"), Hear("QUIT")]].concat(),
         [until_data(), vec![Hang]].concat(),
+        [until_data(), vec![Drip(b"354-x\r\n")]].concat(),
     ] {
         let number = script.len();
         assert_eq!(
@@ -201,6 +204,9 @@ async fn a_drop_in_the_content_is_no_doubt_and_one_after_it_is() {
         vec![Hang],
         vec![Say("nonsense")],
         vec![Say("354 again")],
+        vec![Flood(b"250-x\r\n")],
+        vec![Flood(b"x")],
+        vec![Drip(b"250-x\r\n")],
     ] {
         let script = [until_data(), vec![Say("354 go"), Content], end].concat();
         let (status, asked) = misbehaving(script).await;
@@ -336,6 +342,8 @@ async fn opportunistic_tls_that_fails_falls_back_to_clear() {
         vec![Say("220 go"), Say("this is no ServerHello")],
         vec![Say("220 go")],
         vec![Say("220 go"), Hang],
+        vec![Say("220 go"), Flood(b"x")],
+        vec![Say("220 go"), Drip(b"\x16\x03\x03\x40\x00\x02")],
     ] {
         let broken = [start.to_vec(), end].concat();
         let (fake, at) = Fake::start(1, 0, vec![broken, good()]).await;
