@@ -15,12 +15,15 @@ mod configs;
 mod daemon;
 mod dialogs;
 mod durability;
+mod examples;
 mod handshake;
 mod layers;
 mod maildir;
+mod manual;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod outbound_tls;
 mod packaging;
 mod page;
 mod peers;
@@ -33,8 +36,10 @@ mod reload;
 mod rules;
 mod rules_on_wire;
 mod services;
+mod simulate;
 mod stages;
 mod support;
+mod teaching;
 mod tools;
 mod transport;
 mod wire;
@@ -51,12 +56,15 @@ fn main() -> ExitCode {
         daemon::trials(),
         dialogs::trials(),
         durability::trials(),
+        examples::trials(),
         handshake::trials(),
         layers::trials(),
         maildir::trials(),
+        manual::trials(),
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        outbound_tls::trials(),
         packaging::trials(),
         page::trials(),
         peers::trials(),
@@ -69,7 +77,9 @@ fn main() -> ExitCode {
         rules::trials(),
         rules_on_wire::trials(),
         services::trials(),
+        simulate::trials(),
         stages::trials(),
+        teaching::trials(),
         tools::trials(),
         transport::trials(),
         wire::trials(),

@@ -6,12 +6,14 @@ use crate::support::{
 };
 use libtest_mimic::Trial;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use vsmtp::mail::{Address, Envelope};
 use vsmtp::queue::{Options, Outcome, Queue, Schedule, State};
 
@@ -30,6 +32,12 @@ pub fn trials() -> Vec<Trial> {
         trial("stats_counts_by_destination_and_age", stats),
         trial("vqueue_is_another_name", vqueue),
         trial("without_a_daemon_nothing_is_changed", down),
+        trial(
+            "without_a_daemon_the_queue_is_read_and_left_as_it_is",
+            offline,
+        ),
+        trial("a_queue_that_somebody_has_is_left_alone", locked),
+        trial("export_writes_files_and_none_over_another", export),
         trial("strangers_learn_nothing", strangers),
         trial("quarantines_are_looked_after", quarantine),
         trial("thousands_are_listed_at_once", thousands),
@@ -420,10 +428,158 @@ fn down() {
     ] {
         let complaint = fails(&mut tool(&configuration, arguments), 69);
         assert!(
-            complaint.contains("the daemon is not running"),
+            complaint.contains("while the daemon is down"),
             "{complaint}"
         );
-        assert!(complaint.contains("state/control"), "{complaint}");
+    }
+}
+
+/// Every file below `folder`: its name, its content, and when it was changed.
+fn files(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path.is_file() {
+            let changed = path.metadata().unwrap().modified().unwrap();
+            files.insert(path.clone(), (std::fs::read(&path).unwrap(), changed));
+        }
+    }
+    files
+}
+
+fn offline() {
+    let quarantined = r#"#{
+        rcpt: [ rule "q" || if ctx::rcpt().local_part == "q" { state::quarantine("q") } ],
+    }"#;
+    let configuration = waiting_at(nobody())
+        .filter(r#"#{ mail: [ rule "anybody" || state::accept() ] }"#)
+        .domain("home.example", |domain| {
+            domain.rules("incoming.vsl", quarantined)
+        });
+    let mut daemon = Daemon::start(configuration);
+    let mut client = Client::hello(daemon.smtp());
+    client
+        .deliver("a@b.example", "q@home.example", CONTENT)
+        .expect("250");
+    for _ in 0..20 {
+        send(&mut daemon, &["john@far.example", "jim@other.example"]);
+    }
+    let large = [b"\r\n".to_vec(), b"0123456789abcdef\r\n".repeat(20_000)].concat();
+    client
+        .deliver("a@b.example", "john@far.example", &large)
+        .expect("250");
+    let configuration = daemon.configuration();
+    let online = wait_until(configuration, 21, "deferred");
+    let kept = wait_for("a message in quarantine", || {
+        list(configuration, &["--quarantine"]).pop()
+    });
+    let name = format!("q/{}", id(&kept));
+    let commands = [
+        &["list"][..],
+        &["list", "--json", "other.example"],
+        &["show", "--json", id(&online[3])],
+        &["cat", id(&online[0])],
+        &["cat", id(&online[20])],
+        &["cat", &name],
+        &["stats"],
+    ];
+    let answers = commands.map(|arguments| queue(configuration, arguments));
+    // An orderly end, and a crash.
+    let configuration = daemon.stop().configuration;
+    let stopped = commands.map(|arguments| offline_answer(&configuration, arguments));
+    let configuration = Daemon::start(configuration).kill();
+    let killed = commands.map(|arguments| offline_answer(&configuration, arguments));
+    for (index, online) in answers.iter().enumerate() {
+        for offline in [&stopped[index], &killed[index]] {
+            let arguments = commands[index];
+            // Ages have changed meanwhile.
+            let same = match arguments[0] {
+                "list" if arguments.len() == 1 => offline.lines().count() == online.lines().count(),
+                _ => offline == online,
+            };
+            assert!(same, "{arguments:?}: {online} {offline}");
+        }
+    }
+    let daemon = Daemon::start(configuration);
+    assert_eq!(list(daemon.configuration(), &[]).len(), 21);
+}
+
+fn offline_answer(configuration: &Configuration, arguments: &[&str]) -> String {
+    let before = files(&configuration.state());
+    let output = run(&mut tool(configuration, arguments), "");
+    assert!(
+        output.stderr.contains("the daemon is not running"),
+        "{output:#?}"
+    );
+    assert!(
+        files(&configuration.state()) == before,
+        "{arguments:?} has changed the spool"
+    );
+    output.success()
+}
+
+fn locked() {
+    let mut daemon = Daemon::start(waiting_at(nobody()));
+    send(&mut daemon, &["john@far.example"]);
+    wait_until(daemon.configuration(), 1, "deferred");
+    let configuration = daemon.stop().configuration;
+    let lock = std::fs::File::open(configuration.state().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let complaint = fails(&mut tool(&configuration, &["list"]), 75);
+    assert!(
+        complaint.contains("a daemon has this queue, but nobody answers"),
+        "{complaint}"
+    );
+    drop(lock);
+    assert_eq!(list(&configuration, &[]).len(), 1);
+    std::fs::remove_dir_all(configuration.state()).unwrap();
+    let complaint = fails(&mut tool(&configuration, &["list"]), 69);
+    assert!(
+        complaint.contains("the daemon is not running"),
+        "{complaint}"
+    );
+}
+
+fn export() {
+    let mut daemon = Daemon::start(waiting_at(nobody()));
+    send(&mut daemon, &["john@far.example"]);
+    send(&mut daemon, &["jim@other.example"]);
+    let configuration = daemon.configuration();
+    let messages = wait_until(configuration, 2, "deferred");
+    let first = configuration.scratch().join("first/folder");
+    let first = first.to_str().unwrap();
+    let said = queue(configuration, &["export", first]);
+    assert_eq!(said, format!("2 messages in {first}\n"));
+    let complaint = fails(&mut tool(configuration, &["export", first]), 74);
+    assert!(complaint.contains("File exists"), "{complaint}");
+    let octets = queue(configuration, &["cat", id(&messages[0])]);
+
+    let configuration = daemon.stop().configuration;
+    let second = configuration.scratch().join("second");
+    let said = queue(
+        &configuration,
+        &[
+            "export",
+            "--json",
+            second.to_str().unwrap(),
+            "other.example",
+        ],
+    );
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["id"], messages[1]["id"]);
+    assert_eq!(std::fs::read_dir(&second).unwrap().count(), 2);
+    let file = |folder: &Path, message: &Value, kind: &str| {
+        let path = folder.join(id(message)).with_extension(kind);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::read_to_string(path).unwrap()
+    };
+    assert_eq!(file(Path::new(first), &messages[0], "eml"), octets);
+    for folder in [Path::new(first), &second] {
+        let envelope: Value = serde_json::from_str(&file(folder, &messages[1], "json")).unwrap();
+        assert_eq!(envelope["recipients"], messages[1]["recipients"]);
+        assert_eq!(envelope["size"], file(folder, &messages[1], "eml").len());
     }
 }
 
@@ -486,7 +642,7 @@ fn strangers() {
 }
 
 fn quarantine() {
-    let rules = r#"#{ preq: [ rule "spam" || state::quarantine("Spam.more") ] }"#;
+    let rules = r#"#{ postq: [ rule "spam" || state::quarantine("Spam.more") ] }"#;
     let configuration =
         Configuration::new().domain("home.example", |domain| domain.rules("incoming.vsl", rules));
     let mut daemon = Daemon::start(configuration);
@@ -499,9 +655,10 @@ fn quarantine() {
         client.data(content.as_bytes()).expect("250");
     }
     let configuration = daemon.configuration();
+    let messages = wait_for("three messages in quarantine", || {
+        Some(list(configuration, &["--quarantine"])).filter(|messages| messages.len() == 3)
+    });
     wait_until(configuration, 0, "");
-    let messages = list(configuration, &["--quarantine"]);
-    assert_eq!(messages.len(), 3);
     assert_eq!(messages[0]["sender"], "joe@else.example");
     assert_eq!(messages[0]["recipients"][1]["address"], "jim@home.example");
     assert_eq!(messages[0]["recipients"][1]["state"], "quarantined");
@@ -662,7 +819,7 @@ fn socket() {
     symlink(other.configuration().state().join("control"), &path).unwrap();
     let complaint = fails(&mut tool(&exit.configuration, &["retry"]), 69);
     assert!(
-        complaint.contains("the daemon is not running"),
+        complaint.contains("while the daemon is down"),
         "{complaint}"
     );
 }

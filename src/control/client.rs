@@ -1,8 +1,10 @@
-//! The other end: asks the daemon that has the queue.
+//! The other end: asks the daemon that has the queue; where none is running, it looks for itself.
 
 use super::protocol::{Greeting, append_line, read_line};
+use super::reading::Archive;
 use super::socket::Reach;
 use super::{Answer, Refusal, Request};
+use crate::queue::{self, Snapshot};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,23 +20,45 @@ const GREETING_MAX: u64 = 64 * 1024;
 pub struct Place {
     /// Where its socket may be, the likeliest first.
     pub sockets: Vec<PathBuf>,
-    /// `server.queues.dirpath`: whoever greets with another queue is another daemon.
-    pub spool: PathBuf,
+    /// `server.queues`: whoever greets with another queue is another daemon.
+    pub queue: queue::Options,
+    /// `app.dirpath`: the quarantines.
+    pub app: PathBuf,
 }
 
 /// A way to the queue.
-#[derive(Debug)]
 pub enum Access {
     /// Through the daemon.
     Daemon(UnixStream),
+    /// None is running, and none starts while this is held: whoever has it should not wait for a person.
+    Spool(Box<Offline>),
+}
+
+/// The files of a daemon that is down.
+pub struct Offline {
+    archive: Archive,
+    _snapshot: Snapshot,
 }
 
 /// Why there is no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody answers at any of these places.
-    #[error("the daemon is not running: nobody answers at {}", shown(.0))]
-    Down(Vec<PathBuf>),
+    /// Nobody answers at any of these places, and there is no queue to look at either.
+    #[error("the daemon is not running: nobody answers at {}; and its queue cannot be read: {why}", shown(.sockets))]
+    Down {
+        /// Where its socket may be.
+        sockets: Vec<PathBuf>,
+        /// Why the queue cannot be read.
+        why: queue::Error,
+    },
+    /// Somebody has the queue, and does not answer.
+    #[error("{}: a daemon has this queue, but nobody answers at {}", spool.display(), shown(.sockets))]
+    Silent {
+        /// Where its socket may be.
+        sockets: Vec<PathBuf>,
+        /// The queue.
+        spool: PathBuf,
+    },
     /// The place of the socket is closed to this user.
     #[error("{}: only root and the user of the daemon get there", .0.display())]
     Closed(PathBuf),
@@ -50,14 +74,14 @@ pub enum Error {
 }
 
 impl Access {
-    /// Looks for the daemon that has the queue of `place`.
+    /// Looks for the daemon that has the queue of `place`, and then for the queue.
     ///
     /// # Errors
-    /// [`Error::Down`] and [`Error::Closed`].
+    /// [`Error::Down`], [`Error::Silent`] and [`Error::Closed`]; [`Error::Cut`] when the daemon does not greet.
     pub fn open(place: &Place) -> Result<Self, Error> {
         let mut closed = None;
         for path in &place.sockets {
-            match connect(path, &place.spool) {
+            match connect(path, &place.queue.dirpath) {
                 Ok(Some(stream)) => return Ok(Self::Daemon(stream)),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -66,22 +90,41 @@ impl Access {
                 Err(error) => return Err(Error::Cut(error)),
             }
         }
-        Err(match closed {
-            Some(path) => Error::Closed(path.clone()),
-            None => Error::Down(place.sockets.clone()),
-        })
+        if let Some(path) = closed {
+            return Err(Error::Closed(path.clone()));
+        }
+        let sockets = place.sockets.clone();
+        match Snapshot::take(&place.queue) {
+            Ok(snapshot) => Ok(Self::Spool(Box::new(Offline {
+                archive: Archive {
+                    queue: snapshot.reader().clone(),
+                    app: place.app.clone(),
+                },
+                _snapshot: snapshot,
+            }))),
+            Err(queue::Error::Locked(spool)) => Err(Error::Silent { sockets, spool }),
+            Err(queue::Error::Io { path, source })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                Err(Error::Closed(path))
+            }
+            Err(why) => Err(Error::Down { sockets, why }),
+        }
     }
 
     /// Asks, and hands on each part of the answer but a refusal.
     ///
     /// # Errors
-    /// All but [`Error::Down`] and [`Error::Closed`]; [`Error::Output`] is what `take` said.
+    /// [`Error::Refused`], [`Error::Cut`], and [`Error::Output`]: what `take` said.
     pub fn ask(
         self,
         request: &Request,
         take: &mut dyn FnMut(Answer) -> io::Result<()>,
     ) -> Result<(), Error> {
-        let Self::Daemon(mut stream) = self;
+        let mut stream = match self {
+            Self::Daemon(stream) => stream,
+            Self::Spool(offline) => return offline.answer(request, take),
+        };
         let mut line = Vec::new();
         append_line(&mut line, request);
         // A daemon that would not listen has said why, and is not to be had for more.
@@ -98,6 +141,25 @@ impl Access {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Offline {
+    fn answer(
+        &self,
+        request: &Request,
+        take: &mut dyn FnMut(Answer) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let mut refused = None;
+        let answered = self.archive.answer(request, &mut |answer| match answer {
+            Answer::Refused(refusal) => {
+                refused = Some(refusal);
+                Ok(())
+            }
+            answer => take(answer),
+        });
+        answered.map_err(Error::Output)?;
+        refused.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 }
 

@@ -25,7 +25,7 @@ mod protocol;
 mod reading;
 mod socket;
 
-pub use client::{Access, Error, Place};
+pub use client::{Access, Error, Offline, Place};
 pub use message::{Message, State, Waiting};
 pub use protocol::{Action, Answer, NoTarget, Refusal, Request, Summary, Target};
 pub use socket::{Error as SocketError, Socket};

@@ -154,6 +154,9 @@ pub enum Refusal {
     /// The daemon has too much to do for others.
     #[error("the daemon answers too many others: ask again")]
     Overloaded,
+    /// Only a daemon that runs changes its queue.
+    #[error("nothing is changed while the daemon is down")]
+    ReadOnly,
     /// It tried.
     #[error("{0}")]
     Failed(String),

@@ -45,10 +45,7 @@ impl Archive {
                 take(Answer::Message(Box::new(found.message()?))).map_err(Stop::Gone)
             }),
             Request::Cat { target } => self.one(target, &mut summary, |found| found.octets(take)),
-            Request::Act { .. } => {
-                let what = "nothing is changed while the daemon is down".to_owned();
-                Err(Stop::Refused(Refusal::Failed(what)))
-            }
+            Request::Act { .. } => Err(Stop::Refused(Refusal::ReadOnly)),
         };
         match done {
             Ok(()) => take(Answer::Done(summary)),

@@ -26,6 +26,7 @@ mod record;
 mod rescue;
 mod revise;
 mod schedule;
+mod snapshot;
 mod spool;
 mod store;
 mod version;
@@ -38,6 +39,7 @@ pub use order::{Obeyed, Order};
 pub use reader::Reader;
 pub use revise::Revision;
 pub use schedule::{NextAttempt, Schedule};
+pub use snapshot::Snapshot;
 pub use store::Listed;
 pub use version::{Front, Version};
 

@@ -31,6 +31,16 @@ impl Queue {
 }
 
 impl Reader {
+    /// Of a store that no daemon has open.
+    pub(super) fn offline(store: Arc<dyn Store>, spool: Arc<Spool>, lifetime: Duration) -> Self {
+        Self {
+            store,
+            spool,
+            lifetime,
+            queue: None,
+        }
+    }
+
     /// At most `limit` messages from the id `from` on, ascending; `None` where the entry cannot be understood.
     ///
     /// # Errors

@@ -56,6 +56,19 @@ impl Spool {
         })
     }
 
+    /// A spool whose store lies below `view`, and whose bodies are those of the spool below `root`: nothing is made there.
+    /// [`Error::Locked`] when a daemon has it open; [`Error::Io`] when there is none.
+    pub fn view(root: &Path, view: &Path) -> Result<Self, Error> {
+        let path = root.join("lock");
+        let lock = File::open(&path).map_err(Error::at(&path))?;
+        take(&lock, root).map_err(Error::at(&path))??;
+        Ok(Self {
+            root: view.to_owned(),
+            bodies: root.join("bodies").into(),
+            _lock: lock,
+        })
+    }
+
     /// The storage engine's folder.
     pub fn store(&self) -> PathBuf {
         self.root.join("store")

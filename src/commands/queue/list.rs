@@ -1,7 +1,7 @@
 //! Messages, listed, shown, and their octets.
 
 use super::output::{Output, progress};
-use super::{Failure, account, ask, text};
+use super::{Failure, account, open, text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -9,9 +9,10 @@ use serde_json::json;
 use vsmtp::control::{Answer, Place, Request, Summary, Target};
 
 pub(super) fn list(place: &Place, targets: Vec<Target>, json: bool) -> Result<(), Failure> {
-    let mut output = Output::new();
+    let access = open(place)?;
+    let mut output = Output::of(&access)?;
     let (mut done, now) = (Summary::default(), Timestamp::now());
-    ask(place, &Request::List { targets }, &mut |answer| {
+    access.ask(&Request::List { targets }, &mut |answer| {
         match answer {
             Answer::Message(message) if json => return output.json(&message),
             Answer::Message(message) => return output.line(text::listed(&message, now)),
@@ -28,14 +29,15 @@ pub(super) fn list(place: &Place, targets: Vec<Target>, json: bool) -> Result<()
             text::count(done.recipients, "recipient")
         ))?;
     }
-    output.flush()?;
+    output.finish()?;
     account(&done)
 }
 
 pub(super) fn show(place: &Place, target: Target, json: bool) -> Result<(), Failure> {
-    let mut output = Output::new();
+    let access = open(place)?;
+    let mut output = Output::of(&access)?;
     let (mut done, now) = (Summary::default(), Timestamp::now());
-    ask(place, &Request::Show { target }, &mut |answer| {
+    access.ask(&Request::Show { target }, &mut |answer| {
         match answer {
             Answer::Message(message) if json => return output.json(&message),
             Answer::Message(message) => return output.line(text::shown(&message, now)),
@@ -44,16 +46,17 @@ pub(super) fn show(place: &Place, target: Target, json: bool) -> Result<(), Fail
         }
         Ok(())
     })?;
-    output.flush()?;
+    output.finish()?;
     account(&done)
 }
 
 /// The octets as they are sent; as JSON they stand in base64, since they may be any.
 pub(super) fn cat(place: &Place, target: Target, json: bool) -> Result<(), Failure> {
-    let mut output = Output::new();
+    let access = open(place)?;
+    let mut output = Output::of(&access)?;
     let (mut done, mut octets) = (Summary::default(), Vec::new());
     let name = String::from(target.clone());
-    ask(place, &Request::Cat { target }, &mut |answer| {
+    access.ask(&Request::Cat { target }, &mut |answer| {
         match answer {
             Answer::Octets(piece) if json => octets.extend(piece),
             Answer::Octets(piece) => return output.octets(&piece),
@@ -65,6 +68,6 @@ pub(super) fn cat(place: &Place, target: Target, json: bool) -> Result<(), Failu
     if json && done.messages > 0 {
         output.json(&json!({ "id": name, "base64": STANDARD.encode(octets) }))?;
     }
-    output.flush()?;
+    output.finish()?;
     account(&done)
 }

@@ -4,6 +4,7 @@
 //! running, 74 the answer was cut off or cannot be written, 75 a message was being delivered all the time, 77 this user
 //! may not, 78 the configuration is wrong.
 
+mod export;
 mod list;
 mod output;
 mod stats;
@@ -99,6 +100,15 @@ enum Command {
         #[arg(long, conflicts_with = "targets")]
         all: bool,
     },
+    /// Write each message into a folder: ID.eml, its octets, and ID.json, what `show --json` says. Nothing is changed.
+    Export {
+        /// Where; it is made where it is missing. What is there is not written over.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Only these.
+        #[arg(value_name = "TARGET")]
+        targets: Vec<Target>,
+    },
     /// Count who waits, by destination and by age in minutes.
     Stats {
         /// Only these.
@@ -122,10 +132,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { command, options } = arguments;
     let loaded = config::load_in(&options.config, &Environment::of_the_daemon());
     let config = &loaded.config;
-    let spool = config.queue.dirpath.clone();
-    let mut sockets = vec![config.control.clone(), spool.join("control")];
+    let mut sockets = vec![config.control.clone(), config.queue.dirpath.join("control")];
     sockets.dedup();
-    let place = Place { sockets, spool };
+    let place = Place {
+        sockets,
+        queue: config.queue.clone(),
+        app: config.delivery.dirpath.clone(),
+    };
     match execute(command, &place, options.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Partly(code)) => ExitCode::from(code),
@@ -134,7 +147,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(Failure::Access(error)) => {
-            let is_elsewhere = matches!(error, Error::Down(_) | Error::Closed(_));
+            let is_elsewhere = matches!(error, Error::Down { .. } | Error::Closed(_));
             if is_elsewhere && !loaded.errors.is_empty() {
                 loaded.errors.iter().for_each(complain);
                 return ExitCode::from(EX_CONFIG);
@@ -159,6 +172,7 @@ fn execute(command: Command, place: &Place, json: bool) -> Result<(), Failure> {
         }
         Command::Show { target } => list::show(place, target, json),
         Command::Cat { target } => list::cat(place, target, json),
+        Command::Export { folder, targets } => export::export(place, &folder, targets, json),
         Command::Stats { targets, rows } => stats::stats(place, targets, rows, json),
         Command::Retry { targets } => act(place, Action::Retry, targets, json),
         Command::Hold { targets } => act(place, Action::Hold, targets, json),
@@ -168,9 +182,10 @@ fn execute(command: Command, place: &Place, json: bool) -> Result<(), Failure> {
 }
 
 fn act(place: &Place, action: Action, targets: Vec<Target>, json: bool) -> Result<(), Failure> {
-    let mut output = Output::new();
+    let access = Access::open(place)?;
+    let mut output = Output::of(&access)?;
     let mut done = Summary::default();
-    ask(place, &Request::Act { action, targets }, &mut |answer| {
+    access.ask(&Request::Act { action, targets }, &mut |answer| {
         match answer {
             Answer::Progress(summary) => progress(&summary),
             Answer::Done(summary) => done = summary,
@@ -194,16 +209,17 @@ fn act(place: &Place, action: Action, targets: Vec<Target>, json: bool) -> Resul
             text::count(recipients, "recipient")
         ))?;
     }
+    output.finish()?;
     account(&done)
 }
 
-/// Asks the daemon.
-fn ask(
-    place: &Place,
-    request: &Request,
-    take: &mut dyn FnMut(Answer) -> io::Result<()>,
-) -> Result<(), Failure> {
-    Ok(Access::open(place)?.ask(request, take)?)
+/// A way to the queue, for those who only look at it.
+fn open(place: &Place) -> Result<Access, Failure> {
+    let access = Access::open(place)?;
+    if matches!(access, Access::Spool(_)) {
+        complain("the daemon is not running: this is what it has left, to be read only");
+    }
+    Ok(access)
 }
 
 /// Says what was not there, or not as it should be.
@@ -236,7 +252,8 @@ fn complain(what: impl std::fmt::Display) {
 
 fn exit_code(error: &Error) -> u8 {
     match error {
-        Error::Down(_) => EX_UNAVAILABLE,
+        Error::Down { .. } | Error::Refused(Refusal::ReadOnly) => EX_UNAVAILABLE,
+        Error::Silent { .. } => EX_TEMPFAIL,
         Error::Closed(_) | Error::Refused(Refusal::Forbidden) => EX_NOPERM,
         Error::Refused(Refusal::Overloaded) => EX_TEMPFAIL,
         Error::Refused(Refusal::Malformed(_)) => EX_PROTOCOL,

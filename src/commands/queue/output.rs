@@ -2,19 +2,31 @@
 
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use vsmtp::control::Summary;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Seek, Write};
+use vsmtp::control::{Access, Summary};
 
-/// Standard output. What is still in the buffer goes out with this value; to know whether it could, flush it.
+/// Where an answer goes. What is still in a buffer goes out with this value; to know whether it could, finish.
 pub(super) struct Output {
-    to: BufWriter<Stdout>,
+    to: Box<dyn Write>,
+    /// An answer that is kept until it is whole: whoever reads it page by page would keep the daemon from starting.
+    kept: Option<File>,
 }
 
 impl Output {
-    pub fn new() -> Self {
-        Self {
-            to: BufWriter::new(io::stdout()),
-        }
+    /// For the answer of `access`.
+    pub fn of(access: &Access) -> io::Result<Self> {
+        let kept = match access {
+            Access::Daemon(_) => None,
+            Access::Spool(_) => Some(tempfile::tempfile()?),
+        };
+        Ok(Self {
+            to: match &kept {
+                Some(file) => Box::new(BufWriter::new(file.try_clone()?)),
+                None => Box::new(BufWriter::new(io::stdout())),
+            },
+            kept,
+        })
     }
 
     pub fn line(&mut self, line: impl Display) -> io::Result<()> {
@@ -30,8 +42,19 @@ impl Output {
         self.to.write_all(octets)
     }
 
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+    /// The answer is whole, and nothing is held any more that it came from.
+    pub fn finish(mut self) -> io::Result<()> {
+        let mut terminal = io::stderr();
+        if terminal.is_terminal() {
+            // What was told of progress, as little as it matters.
+            let _ = terminal.write_all(b"\r\x1b[K");
+        }
+        self.to.flush()?;
+        if let Some(mut kept) = self.kept {
+            kept.rewind()?;
+            io::copy(&mut kept, &mut io::stdout())?;
+        }
+        io::stdout().flush()
     }
 }
 

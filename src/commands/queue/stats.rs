@@ -1,7 +1,7 @@
 //! Who waits, by destination and age, in the table that qshape(1) of Postfix has taught operators to read.
 
 use super::output::{Output, progress};
-use super::{Failure, account, ask, text};
+use super::{Failure, account, open, text};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::HashMap;
@@ -38,7 +38,9 @@ pub(super) fn stats(
 ) -> Result<(), Failure> {
     let mut table = Table::default();
     let (mut done, now) = (Summary::default(), Timestamp::now());
-    ask(place, &Request::List { targets }, &mut |answer| {
+    let access = open(place)?;
+    let mut output = Output::of(&access)?;
+    access.ask(&Request::List { targets }, &mut |answer| {
         match answer {
             Answer::Message(message) => table.add(&message, now),
             Answer::Progress(summary) => progress(&summary),
@@ -47,12 +49,11 @@ pub(super) fn stats(
         }
         Ok(())
     })?;
-    let mut output = Output::new();
     match json {
         true => output.json(&table.json())?,
         false => output.line(table.text(rows))?,
     }
-    output.flush()?;
+    output.finish()?;
     account(&done)
 }
 
