@@ -12,6 +12,7 @@
 //! | 1 | [`queue`] | what was acknowledged and is not yet delivered, durably |
 //! | 1 | [`tls`] | certificates by server name, rustls configurations |
 //! | 1 | [`authentication`] | who sent it: back ends that verify passwords |
+//! | 1 | [`services`] | whom rules may ask: databases, lists in files, commands |
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
@@ -54,6 +55,7 @@ pub mod quickstart;
 pub mod rules;
 pub mod script;
 pub mod server;
+pub mod services;
 pub mod simulate;
 pub mod smtp;
 pub mod tls;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -16,9 +16,17 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("queue", &["mail"]),
     ("tls", &["mail"]),
     ("authentication", &["mail"]),
+    ("services", &[]),
     (
         "rules",
-        &["mail", "script", "dns", "authentication", "smtp::Reply"],
+        &[
+            "mail",
+            "script",
+            "dns",
+            "authentication",
+            "services",
+            "smtp::Reply",
+        ],
     ),
     ("server", &["smtp", "mail", "rules", "queue", "tls"]),
     (

@@ -102,7 +102,8 @@ impl Office {
         let (stop, stopped) = oneshot::channel();
         let domains = Arc::new(ArcSwap::new(domains()));
         let queue = self.queue().clone();
-        let run = delivery::run(queue, domains, no_rules(), relay(), options, async {
+        let relay = Arc::new(ArcSwap::from_pointee(relay()));
+        let run = delivery::run(queue, domains, no_rules(), relay, options, async {
             let _ = stopped.await;
         });
         self.delivering = Some((stop, self.runtime.spawn(run)));

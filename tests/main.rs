@@ -32,10 +32,12 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod services;
 mod simulate;
 mod stages;
 mod support;
 mod teaching;
+mod transport;
 mod wire;
 
 use libtest_mimic::{Arguments, Trial};
@@ -67,9 +69,11 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        services::trials(),
         simulate::trials(),
-        teaching::trials(),
         stages::trials(),
+        teaching::trials(),
+        transport::trials(),
         wire::trials(),
     ]
     .into_iter()

@@ -85,6 +85,8 @@ impl World {
             saslauthd: PathBuf::new(),
             listed: None,
             limits: Limits::default(),
+            dns: Default::default(),
+            identity: Default::default(),
         };
         let rules = Rules::load(&options, Arc::new(ours)).unwrap();
         Self {

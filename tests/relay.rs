@@ -330,6 +330,7 @@ fn domains() {
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let relay = library_relay(zone, hop.address().port());
+    let relay = Arc::new(ArcSwap::from_pointee(relay));
     let run = delivery::run(queue.clone(), home(), no_rules(), relay, options, async {
         let _ = stopped.await;
     });

@@ -43,6 +43,8 @@ fn errors() -> impl Iterator<Item = Trial> {
                 saslauthd: PathBuf::new(),
                 listed: None,
                 limits: Limits::default(),
+                dns: Default::default(),
+                identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -106,6 +108,8 @@ impl World {
             saslauthd: folder.path().join("mux"),
             listed: None,
             limits: Limits::default(),
+            dns: Default::default(),
+            identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),

@@ -140,7 +140,10 @@ fn goes_on_in_the_queue() {
       delivery: [ rule "big" || if ctx::rcpt_list().len() > 1 { state::deny("550 5.7.1 one at a time") } ],
     }"#;
     let configuration = configuration().domain("example.com", |domain| {
-        let domain = domain.set("aliases", r#"#{ all: ["john@example.com", "jenny@example.com"] }"#);
+        let domain = domain.set(
+            "aliases",
+            r#"#{ all: ["john@example.com", "jenny@example.com"] }"#,
+        );
         domain.rules("incoming.vsl", rules)
     });
     for (to, lines) in [
@@ -169,7 +172,10 @@ fn goes_on_in_the_queue() {
         ),
     ] {
         let to = format!("--to={to}");
-        has(&simulate(&configuration, &["--from=jane@example.net", &to]).success(), lines);
+        has(
+            &simulate(&configuration, &["--from=jane@example.net", &to]).success(),
+            lines,
+        );
     }
 }
 

@@ -66,7 +66,7 @@ impl Domain {
     /// loses it: none but the postmaster. A next hop knows its own mailboxes: all.
     pub(super) fn settled(mut self) -> Self {
         self.mailboxes.get_or_insert_with(|| match self.transport {
-            Transport::Maildir => Mailboxes::Named(HashSet::new()),
+            Transport::Maildir | Transport::Mbox => Mailboxes::Named(HashSet::new()),
             _ => Mailboxes::All,
         });
         self
@@ -227,7 +227,7 @@ fn advise(domain: &Domain, origins: &Origins) -> Vec<Diagnostic> {
             remedy: remedy.into(),
         });
     };
-    let stays = domain.transport == Transport::Maildir;
+    let stays = domain.transport.is_local();
     if stays && domain.mailboxes.is_none() && domain.aliases.is_empty() {
         warn(
             "mailboxes",

@@ -63,6 +63,11 @@ fn server<V: Visitor>(v: &mut V, config: &mut Config) {
         smtp(v, &mut config.server, &mut config.rules.saslauthd);
     });
     v.section("dns", |v| resolver(v, &mut config.dns));
+    v.section("delivery", |v| {
+        v.section("tls", |v| {
+            v.key("ca", Optional(kind::File), &mut config.relaying.ca);
+        });
+    });
 }
 
 fn interfaces<V: Visitor>(v: &mut V, interfaces: &mut Interfaces) {
@@ -318,6 +323,12 @@ fn resolver<V: Visitor>(v: &mut V, options: &mut dns::Options) {
             Optional(kind::Count),
             &mut options.concurrent_requests,
         );
+        v.key("validate", kind::Flag, &mut options.validate);
+        v.key(
+            "trust_anchor",
+            Optional(kind::File),
+            &mut options.trust_anchor,
+        );
     });
     let custom = options.source == dns::Source::Custom;
     if custom && options.name_servers.is_empty() {
@@ -325,6 +336,13 @@ fn resolver<V: Visitor>(v: &mut V, options: &mut dns::Options) {
             "type",
             "\"custom\" needs name servers",
             "give their addresses beside it: config: #{ name_servers: [\"192.0.2.1\"] }",
+        );
+    }
+    if options.trust_anchor.is_some() && !options.validate {
+        v.refuse(
+            "options.trust_anchor",
+            "nothing is validated",
+            "set options.validate to true beside it, or remove it",
         );
     }
     if !custom && options.name_servers != inherited {

@@ -123,12 +123,15 @@ fn recipients_beyond_arrays(loaded: &Loaded) -> Option<Diagnostic> {
 /// Gives each module its share of what is said elsewhere.
 fn distribute(config: &mut Config) {
     let hosted = config.hosted.values();
-    config.domains = Arc::new(Domains::new(hosted.clone().map(domain::Domain::mail)));
+    let domains = Domains::new(hosted.clone().map(domain::Domain::mail));
+    config.domains = Arc::new(domains.of_server(&config.server.name));
     config.rules.domains = hosted
         .clone()
         .map(|domain| (domain.name.clone(), domain.folder.clone()))
         .collect();
     config.rules.app.clone_from(&config.delivery.dirpath);
+    config.rules.dns = config.dns.clone();
+    config.rules.identity = (config.system.user.clone(), config.system.group.clone());
     config.tls.domains = hosted
         .filter_map(|domain| {
             Some(tls::DomainOptions {

@@ -58,6 +58,8 @@ pub struct Config {
     pub queue: queue::Options,
     /// `server.dns`
     pub dns: dns::Options,
+    /// `server.delivery`
+    pub relaying: Relaying,
     /// `app`
     pub delivery: delivery::Options,
     /// `app.vsl`
@@ -115,6 +117,14 @@ pub struct Logs {
     pub filename: Option<PathBuf>,
     /// Journald under systemd, otherwise standard error.
     pub backend: Backend,
+}
+
+/// `server.delivery`: how mail is handed to other servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relaying {
+    /// `tls.ca`: PEM file of the authorities that next hops of ours (`tls=required`, `smtps://`) are verified against;
+    /// `None`: those of the system.
+    pub ca: Option<PathBuf>,
 }
 
 /// What [`load`] found: a configuration in which defaults stand for whatever could not be read, so that certificates
@@ -201,6 +211,7 @@ impl Config {
                 domains: Vec::new(),
             },
             dns: dns::Options::default(),
+            relaying: Relaying::default(),
             delivery: delivery::Options {
                 mail_dirpath: spool.join("mail"),
                 dirpath: spool.join("app"),
@@ -222,6 +233,8 @@ impl Config {
                 saslauthd: "/run/saslauthd/mux".into(),
                 listed: None,
                 limits: Limits::default(),
+                dns: dns::Options::default(),
+                identity: Default::default(),
             },
             domain_dir: domain::default_folder(root),
             domains: Arc::default(),

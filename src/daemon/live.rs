@@ -1,18 +1,20 @@
 //! What changes while the daemon runs: a reload on SIGHUP, and certificates that were renewed on disk.
 //!
-//! A reload replaces rules, domains, certificates and limits as one, for the sessions and deliveries that begin after it;
-//! those that run finish with what they began with. A configuration with an error replaces nothing. Sockets, spool,
+//! A reload replaces rules, domains, certificates, limits and the way to other servers as one, for the sessions and
+//! deliveries that begin after it; those that run finish with what they began with. A configuration with an error replaces nothing. Sockets, spool,
 //! log, user and threads are those of the start.
 
-use super::notify;
 use super::prepare::{Prepared, prepare_in};
+use super::{Error, notify, outbound};
 use crate::config::{Config, Environment};
-use crate::mail::Domains;
+use crate::delivery::relay::Relay;
+use crate::mail::{Domains, Service};
 use crate::queue::Queue;
 use crate::rules::Rules;
 use crate::server::Shared;
 use crate::tls;
 use arc_swap::ArcSwap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,7 +36,11 @@ pub(super) struct Live {
     /// What deliveries go by.
     pub(super) domains: Arc<ArcSwap<Domains>>,
     pub(super) rules: Arc<ArcSwap<Rules>>,
+    /// What leaves this machine goes by it.
+    pub(super) relay: Arc<ArcSwap<Relay>>,
     queue: Queue,
+    /// Where it listens.
+    addresses: Vec<(Service, SocketAddr)>,
     /// The certificate files as they were when they were last read.
     seen: Vec<Look>,
     /// For `systemctl status`.
@@ -46,17 +52,25 @@ type Look = Option<(SystemTime, u64)>;
 
 impl Live {
     /// What `prepared` starts with.
-    pub(super) fn new(prepared: Prepared, queue: Queue, status: String) -> Self {
+    pub(super) fn new(
+        prepared: Prepared,
+        relay: Relay,
+        queue: Queue,
+        addresses: Vec<(Service, SocketAddr)>,
+        status: String,
+    ) -> Self {
         let domains = Arc::clone(&prepared.config.domains);
         Self {
             shared: Arc::new(ArcSwap::from_pointee(shared(&prepared, &queue))),
             domains: Arc::new(ArcSwap::new(domains)),
             rules: Arc::new(ArcSwap::new(Arc::clone(&prepared.rules))),
+            relay: Arc::new(ArcSwap::from_pointee(relay)),
             seen: look(&prepared.config.tls),
             root: prepared.root,
             environment: prepared.environment,
             config: prepared.config,
             queue,
+            addresses,
             status,
         }
     }
@@ -77,11 +91,16 @@ impl Live {
         notify::reloading("reloading the configuration").await;
         let (root, environment) = (self.root.clone(), self.environment.clone());
         let status = match spawn_blocking(move || prepare_in(&root, environment)).await {
-            Ok(Ok(prepared)) => {
-                self.replace(prepared);
-                tracing::info!("reloaded: sessions that begin now go by the new configuration");
-                self.status.clone()
-            }
+            Ok(Ok(prepared)) => match self.replace(prepared) {
+                Ok(()) => {
+                    tracing::info!("reloaded: sessions that begin now go by the new configuration");
+                    self.status.clone()
+                }
+                Err(error) => {
+                    tracing::error!(%error, "not reloaded: the configuration from before stays in force");
+                    format!("reload failed, going on as before: {error}")
+                }
+            },
             Ok(Err(errors)) => {
                 for error in &errors {
                     tracing::error!("{error}");
@@ -98,7 +117,8 @@ impl Live {
         notify::ready(&status).await;
     }
 
-    fn replace(&mut self, prepared: Prepared) {
+    fn replace(&mut self, prepared: Prepared) -> Result<(), Error> {
+        let relay = outbound::relay(&prepared, &self.addresses, Some(&self.relay.load()))?;
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }
@@ -108,6 +128,7 @@ impl Live {
         self.shared.store(Arc::new(shared(&prepared, &self.queue)));
         self.domains.store(Arc::clone(&prepared.config.domains));
         self.rules.store(Arc::clone(&prepared.rules));
+        self.relay.store(Arc::new(relay));
         self.seen = look(&prepared.config.tls);
         // What only a restart changes stays that of the start, or the next reload would not name it again.
         self.config = Config {
@@ -115,10 +136,10 @@ impl Live {
             system: self.config.system.clone(),
             logs: self.config.logs.clone(),
             queue: self.config.queue.clone(),
-            dns: self.config.dns.clone(),
             delivery: self.config.delivery.clone(),
             ..prepared.config
         };
+        Ok(())
     }
 
     /// Until certificate and key fit, the pair from before is shown, and the files are read again at each change.
@@ -175,7 +196,6 @@ fn of_the_start(before: &Config, after: &Config) -> Vec<&'static str> {
         ("server.system", before.system != after.system),
         ("server.logs", before.logs != after.logs),
         ("server.queues", before.queue != after.queue),
-        ("server.dns", before.dns != after.dns),
         ("app", before.delivery != after.delivery),
     ]
     .into_iter()

@@ -29,6 +29,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+/// Threads for what waits: passwords that are verified, rules that ask somebody, and disks. More than the first two can
+/// have together, so that a disk never waits for a thread.
+const WAITING_THREADS: usize = 1024;
+
 /// How long everything together may take to stop; below the 90 s after which systemd kills.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -62,6 +66,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
         .thread_stack_size(Limits::STACK)
+        .max_blocking_threads(WAITING_THREADS)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
@@ -82,18 +87,26 @@ async fn serve(
     let queue = Queue::open(&prepared.config.queue)?;
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
-    let relay = outbound::relay(&prepared.config, &addresses)?;
-    let mut live = Live::new(prepared, queue.clone(), status(&addresses));
+    let relay = outbound::relay(&prepared, &addresses, None)?;
+    let status = status(&addresses);
+    let mut live = Live::new(
+        prepared,
+        relay,
+        queue.clone(),
+        addresses.clone(),
+        status.clone(),
+    );
     let (stop, stopped) = watch::channel(false);
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
+    let relay = Arc::clone(&live.relay);
     let sending = delivery::run(queue, domains, rules, relay, mailboxes, told(stopped));
     let work = async { tokio::join!(receiving, sending) };
     tokio::pin!(work);
 
     on_ready(&addresses);
-    notify::ready(&status(&addresses)).await;
-    tracing::info!("{}", status(&addresses));
+    notify::ready(&status).await;
+    tracing::info!("{status}");
     tokio::select! {
         _ = &mut work => return Err(Error::Ended),
         () = notify::watchdog() => {}
@@ -170,9 +183,6 @@ pub enum Error {
     /// The spool cannot be opened.
     #[error("cannot open the queue (server.queues.dirpath): {0}")]
     Queue(#[from] queue::Error),
-    /// The resolver cannot be made.
-    #[error("cannot ask the DNS (server.dns): {0}")]
-    Resolver(#[from] outbound::ResolverError),
     /// The TLS library refuses its own defaults.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -202,7 +212,7 @@ impl Error {
             Self::Privileges(privileges::Error::Folder { .. }) | Self::Log(_) => EX_CANTCREAT,
             Self::Privileges(_) => EX_NOPERM,
             Self::Queue(_) => EX_IOERR,
-            Self::Resolver(_) | Self::Trust(_) => EX_OSERR,
+            Self::Trust(_) => EX_OSERR,
             Self::Ended => EX_SOFTWARE,
         }
     }

@@ -1,52 +1,43 @@
-//! What is needed to hand mail to other servers: a resolver, whom to trust, and who we are.
+//! What is needed to hand mail to other servers: whom to trust, and who we are.
 
-use crate::config::Config;
+use super::prepare::Prepared;
 use crate::delivery::next_hops::Ourselves;
 use crate::delivery::relay::{self, Relay, Timeouts, Trust, TrustError};
-use crate::dns;
 use crate::mail::Service;
-use hickory_resolver::net::NetError;
 use nix::ifaddrs::getifaddrs;
 use rustls::RootCertStore;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
-/// Why there is no resolver.
-pub type ResolverError = Box<NetError>;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where mail exchangers listen (RFC 5321 §4.5.4.2).
 const SMTP: u16 = 25;
 /// Where MTA-STS policies are served (RFC 8461 §3.3).
 const HTTPS: u16 = 443;
 
-/// The relay of a server that listens at `addresses`.
+/// The relay of a server that listens at `addresses`; where it takes the place of one, that is `before`.
 pub(super) fn relay(
-    config: &Config,
+    prepared: &Prepared,
     addresses: &[(Service, SocketAddr)],
+    before: Option<&Relay>,
 ) -> Result<Relay, super::Error> {
-    let resolver = dns::System::new(resolver(&config.dns)?);
+    let config = &prepared.config;
     let name = config.server.name.to_string();
     let names = config.hosted.keys().cloned().chain([name.clone()]);
+    let sockets = addresses.iter().map(|(_, socket)| *socket);
     let options = relay::Options {
-        ourselves: Ourselves::new(names, own(addresses)),
+        ourselves: Ourselves::new(names, own(addresses)).listening(sockets),
         name,
         timeouts: Timeouts::default(),
         port: SMTP,
         policy_port: HTTPS,
     };
-    Ok(Relay::new(options, Arc::new(resolver), trust()?))
-}
-
-/// A machine without resolv.conf asks itself, as resolv.conf(5) has it.
-fn resolver(options: &dns::Options) -> Result<hickory_resolver::TokioResolver, ResolverError> {
-    options.resolver().or_else(|error| {
-        tracing::warn!(%error, "no resolver is configured: the one at 127.0.0.1 is asked (server.dns)");
-        let here = dns::Options {
-            source: dns::Source::Custom,
-            name_servers: vec![(Ipv4Addr::LOCALHOST, 53).into()],
-            ..options.clone()
-        };
-        here.resolver().map_err(Box::new)
+    let resolver = prepared.rules.resolver();
+    let mut trust = trust()?;
+    if let Some(authorities) = &prepared.authorities {
+        trust = trust.with_named(authorities.clone())?;
+    }
+    Ok(match before {
+        Some(before) => before.renewed(options, resolver, trust),
+        None => Relay::new(options, resolver, trust),
     })
 }
 

@@ -1,9 +1,11 @@
 //! From a folder to a configuration that can be started: what a start, a reload and `vsmtp check` share.
 
 use crate::config::{self, Config, Environment, Loaded};
+use crate::delivery::relay::{self, AuthoritiesError};
 use crate::rules::Rules;
 use crate::script::Diagnostic;
 use crate::tls::{self, Tls};
+use rustls::RootCertStore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ pub struct Prepared {
     pub(super) environment: Environment,
     pub(super) tls: Arc<Tls>,
     pub(super) rules: Arc<Rules>,
+    /// Of `server.delivery.tls.ca`.
+    pub(super) authorities: Option<RootCertStore>,
 }
 
 /// Reads and checks everything under `root`, exactly as a start does, short of binding.
@@ -46,8 +50,13 @@ pub(super) fn prepare_in(
     if let Err(diagnostics) = &rules {
         errors.extend(loaded.as_given(diagnostics));
     }
-    match (tls, rules) {
-        (Ok((tls, oddities)), Ok(rules)) if errors.is_empty() => {
+    let ca = loaded.config.relaying.ca.as_deref();
+    let authorities = ca.map(relay::authorities).transpose();
+    if let Err(error) = &authorities {
+        errors.push(authorities_error(&loaded, error));
+    }
+    match (tls, rules, authorities) {
+        (Ok((tls, oddities)), Ok(rules), Ok(authorities)) if errors.is_empty() => {
             warnings.extend(oddities.iter().map(|oddity| tls_warning(&loaded, oddity)));
             warnings.extend(unusable_submissions(&loaded, &tls));
             sort(&mut warnings);
@@ -59,6 +68,7 @@ pub(super) fn prepare_in(
                 environment,
                 tls,
                 rules,
+                authorities,
             })
         }
         _ => {
@@ -126,6 +136,25 @@ fn tls_diagnostic(
         position,
         what: format!("{path}: {what}"),
         remedy: remedy.to_owned(),
+    }
+}
+
+fn authorities_error(loaded: &Loaded, error: &AuthoritiesError) -> Diagnostic {
+    let path = "server.delivery.tls.ca";
+    let (file, position) = loaded.origin(None, path);
+    let ca = loaded
+        .config
+        .relaying
+        .ca
+        .as_deref()
+        .unwrap_or(Path::new(""));
+    Diagnostic {
+        file: Some(file),
+        position,
+        what: format!("{path}: {}: {error}", ca.display()),
+        remedy:
+            "name a PEM file with the certificates of the authorities that vouch for your next hops"
+                .to_owned(),
     }
 }
 

@@ -36,7 +36,8 @@ impl Access {
         }
     }
 
-    fn file_mode(self) -> u32 {
+    /// The mode of a file.
+    pub fn file_mode(self) -> u32 {
         match self {
             Self::Owner => 0o600,
             Self::Group => 0o640,

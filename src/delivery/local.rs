@@ -1,4 +1,4 @@
-//! Copies that stay on this machine: Maildirs and quarantines.
+//! Copies that stay on this machine: Maildirs, mboxes and quarantines.
 
 use super::Options;
 use super::attempt::{Attempt, Place};
@@ -57,6 +57,13 @@ pub(super) fn deliver(
             may_be_here: entry.id < first,
         };
         let outcome = copies.copy(|content| maildir.deliver(&letter, content))?;
+        attempts.push(Attempt::local(*index, Place::Mailbox, outcome));
+    }
+    for (index, mbox) in &plan.mboxes {
+        let lines = lines(entry, &[*index]);
+        let (sender, arrived) = (&entry.reverse_path, entry.arrived);
+        let outcome =
+            copies.copy(|content| mbox.deliver(sender, arrived, lines.as_bytes(), content))?;
         attempts.push(Attempt::local(*index, Place::Mailbox, outcome));
     }
     for (name, recipients) in &plan.quarantines {

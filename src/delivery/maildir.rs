@@ -42,6 +42,12 @@ impl Maildir {
         })
     }
 
+    /// Where it is.
+    #[cfg(test)]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Puts a message in, durably; one that is here already stays as it is.
     ///
     /// # Errors

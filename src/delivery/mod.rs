@@ -17,6 +17,7 @@ mod folder;
 mod lanes;
 mod local;
 mod maildir;
+mod mbox;
 mod name;
 mod notice;
 mod outbound;
@@ -25,7 +26,6 @@ mod route;
 mod screening;
 mod worker;
 
-pub mod mbox;
 pub mod next_hops;
 pub mod relay;
 
@@ -59,12 +59,12 @@ pub struct Options {
 }
 
 /// Delivers until `shutdown` completes; finishes the deliveries in flight. Each delivery goes by the `domains` and the
-/// `rules` that are in force when it begins. What leaves this machine goes by `relay`.
+/// `rules` that are in force when it begins; what leaves this machine, by the `relay` that is.
 pub async fn run(
     queue: Queue,
     domains: Arc<ArcSwap<Domains>>,
     rules: Arc<ArcSwap<Rules>>,
-    relay: Relay,
+    relay: Arc<ArcSwap<Relay>>,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -86,4 +86,5 @@ pub async fn run(
     waking.abort();
     worker.stop();
     while deliveries.join_next().await.is_some() {}
+    worker.close().await;
 }

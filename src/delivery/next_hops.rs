@@ -4,7 +4,7 @@ use crate::dns::{Error, Mx, Resolver};
 use crate::mail::Status;
 use crate::smtp::client::Outcome;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Mail exchangers that are looked at: more are a mistake or an attack.
 const HOSTS_MAX: usize = 10;
@@ -28,6 +28,7 @@ pub struct NextHop {
 pub struct Ourselves {
     names: HashSet<String>,
     addresses: HashSet<IpAddr>,
+    sockets: Vec<SocketAddr>,
 }
 
 impl Ourselves {
@@ -39,7 +40,29 @@ impl Ourselves {
         Self {
             names: names.into_iter().map(|n| n.to_ascii_lowercase()).collect(),
             addresses: addresses.into_iter().map(|a| a.to_canonical()).collect(),
+            sockets: Vec::new(),
         }
+    }
+
+    /// The same with the `sockets` that it listens on: at our addresses, other ports are other servers to whoever names
+    /// them.
+    pub fn listening(self, sockets: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self {
+            sockets: sockets.into_iter().collect(),
+            ..self
+        }
+    }
+
+    fn listens_at(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        let is_ours = |socket: &SocketAddr| match socket.ip().to_canonical() {
+            every if every.is_unspecified() => {
+                address.is_loopback() || self.addresses.contains(&address)
+            }
+            one => one == address,
+        };
+        let mut sockets = self.sockets.iter();
+        sockets.any(|socket| socket.port() == port && is_ours(socket))
     }
 
     fn is_named(&self, host: &str) -> bool {
@@ -101,12 +124,17 @@ pub async fn next_hops(
     Ok(hops.into_iter().map(|(_, hop)| hop).collect())
 }
 
-/// The server `host` (a name or an address literal) that an operator named: no MX record is looked up, and nobody asks
-/// whether it is ourselves.
+/// The server `host` (a name, an address or an address literal) that an operator named: no MX record is looked up.
 ///
 /// # Errors
-/// It has no address, or none is known now. An operator's mistake defers: it can be mended.
-pub async fn named(resolver: &dyn Resolver, host: &str) -> Result<NextHop, Outcome> {
+/// It has no address, or none is known now, or it is ourselves that listen on `port` there. An operator's mistake defers:
+/// it can be mended.
+pub async fn named(
+    resolver: &dyn Resolver,
+    host: &str,
+    port: u16,
+    ourselves: &Ourselves,
+) -> Result<NextHop, Outcome> {
     let address = literal(host).or_else(|| host.parse().ok());
     let (addresses, secure) = match address {
         Some(address) => (vec![address], false),
@@ -118,6 +146,10 @@ pub async fn named(resolver: &dyn Resolver, host: &str) -> Result<NextHop, Outco
             (in_turn(answer.records), answer.secure)
         }
     };
+    if addresses.iter().any(|&a| ourselves.listens_at(a, port)) {
+        let text = format!("next hop {host}:{port} is this server: mail would go round");
+        return Err(Outcome::Deferred(Status::new(4, 4, 6), text));
+    }
     Ok(NextHop {
         host: host.to_owned(),
         addresses,
@@ -421,17 +453,41 @@ mod tests {
 
     #[tokio::test]
     async fn a_named_host_needs_no_mx() {
-        let host = named(&zone(), "b.example.org").await.unwrap();
-        assert_eq!(host.addresses.len(), 3);
-        assert_eq!(
-            named(&zone(), "127.0.0.1").await.unwrap().addresses.len(),
-            1
-        );
-        assert_eq!(
-            named(&zone(), "[IPv6:::1]").await.unwrap().addresses.len(),
-            1
-        );
-        let missing = named(&zone(), "nothing.example").await;
+        let zone = zone();
+        let found = async |host| named(&zone, host, 25, &Ourselves::default()).await;
+        for (host, addresses) in [
+            ("b.example.org", 3),
+            ("127.0.0.1", 1),
+            ("::1", 1),
+            ("[IPv6:::1]", 1),
+        ] {
+            assert_eq!(
+                found(host).await.unwrap().addresses.len(),
+                addresses,
+                "{host}"
+            );
+        }
+        let missing = found("nothing.example").await;
         assert!(matches!(missing, Err(Outcome::Deferred(..))));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_to_where_we_listen() {
+        let sockets = ["127.0.0.1:2525", "0.0.0.0:25"].map(|socket| socket.parse().unwrap());
+        let us = ourselves(&[], &["127.0.0.1", "192.0.2.2"]).listening(sockets);
+        for (host, port, is_us) in [
+            ("127.0.0.1", 2525, true),
+            ("::ffff:127.0.0.1", 2525, true),
+            ("127.0.0.2", 2525, false),
+            ("127.0.0.1", 2526, false),
+            ("127.0.0.2", 25, true),
+            ("b.example.org", 25, true),
+            ("b.example.org", 2525, false),
+            ("a.example.org", 25, false),
+        ] {
+            let named = named(&zone(), host, port, &us).await;
+            let refused = matches!(&named, Err(Outcome::Deferred(status, _)) if *status == Status::new(4, 4, 6));
+            assert_eq!(refused, is_us, "{host}:{port} {named:?}");
+        }
     }
 }

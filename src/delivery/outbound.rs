@@ -7,8 +7,10 @@ use super::relay::{Destination, Relay};
 use crate::mail::{Recipient, Status};
 use crate::queue::{self, Content, Entry, Queue};
 use crate::smtp::client::{Forward, Message, Outcome, Protocol, Survey};
+use arc_swap::ArcSwap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A lane is as wide as what most servers let one client have, and all of them together as wide as a small machine bears.
@@ -24,14 +26,15 @@ const PIECE: usize = 64 * 1024;
 
 /// Sends copies on, in turn.
 pub(super) struct Outbound {
-    relay: Relay,
+    /// The one in force; each attempt ends with the one that it began with.
+    relay: Arc<ArcSwap<Relay>>,
     lanes: Lanes,
     chance: RandomState,
     draws: AtomicU64,
 }
 
 impl Outbound {
-    pub fn new(relay: Relay) -> Self {
+    pub fn new(relay: Arc<ArcSwap<Relay>>) -> Self {
         Self {
             relay,
             lanes: Lanes::new(LIMITS),
@@ -41,8 +44,13 @@ impl Outbound {
     }
 
     /// How this server names itself.
-    pub fn name(&self) -> &str {
-        self.relay.name()
+    pub fn name(&self) -> String {
+        self.relay.load().name().to_owned()
+    }
+
+    /// Takes leave of the servers whose connections wait for a message.
+    pub async fn close(&self) {
+        self.relay.load_full().close().await;
     }
 
     /// Tries once to hand the message on to `recipients`, all at `to`; nobody is tried once `stopped` has completed before
@@ -77,10 +85,8 @@ impl Outbound {
         };
         let message = message(entry, recipients, survey);
         let mut random = |below| self.draw(below);
-        let deliveries = self
-            .relay
-            .deliver(to, &message, &mut content, &mut random)
-            .await;
+        let relay = self.relay.load_full();
+        let deliveries = relay.deliver(to, &message, &mut content, &mut random).await;
         let attempts = recipients.iter().zip(deliveries);
         Ok(attempts
             .map(|(&index, delivery)| Attempt {

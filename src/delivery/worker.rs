@@ -61,7 +61,7 @@ impl Worker {
         queue: Queue,
         domains: Arc<ArcSwap<Domains>>,
         rules: Arc<ArcSwap<Rules>>,
-        relay: Relay,
+        relay: Arc<ArcSwap<Relay>>,
         options: Options,
     ) -> Self {
         Self {
@@ -82,6 +82,11 @@ impl Worker {
     /// done or recorded is done again after the restart.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Takes leave of other servers, once nothing is delivered any more.
+    pub async fn close(&self) {
+        self.outbound.close().await;
     }
 
     fn is_stopping(&self) -> bool {
@@ -219,7 +224,7 @@ impl Worker {
         let domains = self.domains.load_full();
         if !notice.is_empty() && self.backscatter.admits(entry, &domains, Instant::now()) {
             let name = self.outbound.name();
-            let told = self.insist(entry, || notice.send(&self.queue, name, entry, &domains));
+            let told = self.insist(entry, || notice.send(&self.queue, &name, entry, &domains));
             if told.await.is_none() {
                 return;
             }

@@ -20,6 +20,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `server.dns`: where to ask, and how.
@@ -41,6 +42,11 @@ pub struct Options {
     pub cache_size: Option<u64>,
     /// `options.num_concurrent_reqs`: servers that are asked at once.
     pub concurrent_requests: Option<usize>,
+    /// `options.validate`: verify the signatures of DNSSEC (RFC 4035), which the servers have to pass on. What is forged is
+    /// no answer then, and what is signed can be built on (DANE).
+    pub validate: bool,
+    /// `options.trust_anchor`: the keys to begin with, as DNSKEY records in a file; `None`: those of the root.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// Whom to ask.
@@ -117,6 +123,9 @@ impl Options {
         if let Some(requests) = self.concurrent_requests {
             options.num_concurrent_reqs = requests;
         }
+        options.validate = self.validate;
+        // It would switch validation on.
+        options.trust_anchor = self.trust_anchor.clone().filter(|_| self.validate);
     }
 }
 
@@ -145,6 +154,7 @@ mod tests {
         let mut applied = ResolverOpts::default();
         Options::default().apply(&mut applied);
         assert_eq!(applied.attempts, ResolverOpts::default().attempts);
+        assert!(!applied.validate);
         let options = Options {
             attempts: Some(7),
             timeout: Some(Duration::from_millis(300)),

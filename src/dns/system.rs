@@ -1,13 +1,13 @@
 //! The resolver of the daemon, over hickory.
 
-use super::{Answer, Error, Lookup, Mx, Resolver, Tlsa};
+use super::{Answer, Error, Lookup, Mx, Options, Resolver, Source, Tlsa};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Asks the servers of the configuration, and remembers what they said.
 ///
@@ -22,6 +22,23 @@ impl System {
     /// Asks through `resolver`.
     pub const fn new(resolver: TokioResolver) -> Self {
         Self { resolver }
+    }
+
+    /// Asks as `options` say. A machine without resolv.conf asks itself, as resolv.conf(5) has it.
+    ///
+    /// # Errors
+    /// There is something in the options that the resolver cannot do.
+    pub fn start(options: &Options) -> Result<Self, Box<NetError>> {
+        let resolver = options.resolver().or_else(|error| {
+            tracing::warn!(%error, "no resolver is configured: the one at 127.0.0.1 is asked (server.dns)");
+            let here = Options {
+                source: Source::Custom,
+                name_servers: vec![(Ipv4Addr::LOCALHOST, 53).into()],
+                ..options.clone()
+            };
+            here.resolver().map_err(Box::new)
+        })?;
+        Ok(Self::new(resolver))
     }
 
     /// The records of type `record_type` at `name` as `read` understands them.

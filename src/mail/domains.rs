@@ -1,9 +1,13 @@
 //! The domains that are ours: which mailboxes they have, and where an address of theirs leads.
 
 use super::dsn::Action;
-use super::{Address, Recipient};
+use super::{Address, Recipient, Transport};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+
+/// The one local-part that is always somebody's (RFC 5321 §4.5.1).
+const POSTMASTER: &str = "postmaster";
+/// What parts a mailbox from the tag of a sub-address (RFC 5233 §1).
+const DELIMITER: char = '+';
 
 /// The local-parts that receive mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,30 +16,6 @@ pub enum Mailboxes {
     All,
     /// These, compared without case; `postmaster` is always among them (RFC 5321 §4.5.1).
     Named(HashSet<String>),
-}
-
-/// How mail for a domain of ours leaves the queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Transport {
-    /// Into a Maildir of ours.
-    #[default]
-    Maildir,
-    /// `lmtp:unix:/path`
-    LmtpUnix(PathBuf),
-    /// `lmtp:host:port`
-    LmtpTcp {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// `smtp://host:port`
-    Smtp {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
 }
 
 /// One domain of ours.
@@ -55,6 +35,8 @@ pub struct Domain {
 #[derive(Clone, Debug, Default)]
 pub struct Domains {
     by_name: HashMap<String, Domain>,
+    /// The server itself: has a postmaster, and is no domain of ours for anything else.
+    server: Option<Domain>,
 }
 
 /// Where an address leads.
@@ -70,6 +52,44 @@ pub enum Resolution<'a> {
     Elsewhere,
 }
 
+impl Domain {
+    /// The mailbox that `local_part` means, in lower case: itself where it is one or an alias, otherwise what stands
+    /// before its tag. Says nothing of whether that exists.
+    pub fn mailbox(&self, local_part: &str) -> String {
+        let name = local_part.to_lowercase();
+        match base(&name) {
+            Some(base) if !self.names(&name) => base.to_owned(),
+            _ => name,
+        }
+    }
+
+    /// Whether the domain says something of this very local-part, which is in lower case.
+    fn names(&self, name: &str) -> bool {
+        let is_mailbox = match &self.mailboxes {
+            Mailboxes::All => false,
+            Mailboxes::Named(names) => names.contains(name),
+        };
+        is_mailbox || name == POSTMASTER || self.aliases.contains_key(name)
+    }
+
+    fn resolve(&self, local_part: &str) -> Resolution<'_> {
+        let name = self.mailbox(local_part);
+        if let Some(addresses) = self.aliases.get(&name) {
+            return Resolution::Alias(addresses);
+        }
+        match self.names(&name) || self.mailboxes == Mailboxes::All {
+            true => Resolution::Mailbox(self),
+            false => Resolution::Unknown(self),
+        }
+    }
+}
+
+/// What stands before the tag. A quoted local-part is one word, and has none.
+fn base(name: &str) -> Option<&str> {
+    let (base, _) = name.split_once(DELIMITER)?;
+    (!base.is_empty() && !name.starts_with('"')).then_some(base)
+}
+
 impl Domains {
     /// The table of `domains`.
     pub fn new(domains: impl IntoIterator<Item = Domain>) -> Self {
@@ -78,6 +98,22 @@ impl Domains {
                 .into_iter()
                 .map(|domain| (domain.name.clone(), domain))
                 .collect(),
+            server: None,
+        }
+    }
+
+    /// The same for a server that calls itself `name`: its postmaster, whom `<postmaster>` without a domain means, can be
+    /// reached whether or not that name belongs to a domain of ours (RFC 5321 §4.5.1).
+    pub fn of_server(self, name: &str) -> Self {
+        let server = Domain {
+            name: name.to_ascii_lowercase(),
+            mailboxes: Mailboxes::Named(HashSet::new()),
+            aliases: HashMap::new(),
+            transport: Transport::Maildir,
+        };
+        Self {
+            server: Some(server),
+            ..self
         }
     }
 
@@ -93,23 +129,17 @@ impl Domains {
         }
     }
 
-    /// Where `address` leads.
+    /// Where `address` leads. With a tag (`user+tag`) it leads where it does without, unless the domain names it as it is.
     pub fn resolve(&self, address: &Address) -> Resolution<'_> {
-        let Some(domain) = self.find(address.domain()) else {
-            return Resolution::Elsewhere;
-        };
-        let local_part = address.local_part().to_lowercase();
-        if let Some(addresses) = domain.aliases.get(&local_part) {
-            return Resolution::Alias(addresses);
-        }
-        match &domain.mailboxes {
-            Mailboxes::All => Resolution::Mailbox(domain),
-            Mailboxes::Named(names)
-                if local_part == "postmaster" || names.contains(&local_part) =>
+        match (self.find(address.domain()), &self.server) {
+            (Some(domain), _) => domain.resolve(address.local_part()),
+            (None, Some(server))
+                if server.name.eq_ignore_ascii_case(address.domain())
+                    && address.local_part().eq_ignore_ascii_case(POSTMASTER) =>
             {
-                Resolution::Mailbox(domain)
+                Resolution::Mailbox(server)
             }
-            Mailboxes::Named(_) => Resolution::Unknown(domain),
+            _ => Resolution::Elsewhere,
         }
     }
 
@@ -118,7 +148,8 @@ impl Domains {
     ///
     /// An alias that names itself is a mailbox as well: `info: info, jane` is a copy for Jane. One that would lead to
     /// nobody at all, because aliases go round in a circle, stays as it is. One that leads to several stays beside them,
-    /// marked as expanded, where the sender wishes to hear of it (RFC 3461 §5.2.7.3).
+    /// marked as expanded, where the sender wishes to hear of it (RFC 3461 §5.2.7.3). Where one leads elsewhere, a
+    /// transport into a mailbox of ours is not inherited.
     pub fn expand(&self, recipients: Vec<Recipient>) -> Vec<Recipient> {
         let mut named = HashSet::new();
         let mut receivers = Vec::new();
@@ -140,9 +171,13 @@ impl Domains {
                 });
             }
             for address in addresses {
-                let quarantine = recipient.quarantine.clone();
-                if named.insert((self.canonical(&address), quarantine)) {
-                    let mut receiver = recipient.clone();
+                let stays = address == recipient.address || self.find(address.domain()).is_some();
+                let mut receiver = recipient.clone();
+                receiver
+                    .transport
+                    .take_if(|transport| !stays && transport.is_local());
+                let decided = (receiver.quarantine.clone(), receiver.transport.clone());
+                if named.insert((self.canonical(&address), decided)) {
                     receiver.readdress(address);
                     if several {
                         receiver.wishes = receiver.wishes.without_success();
@@ -207,6 +242,13 @@ mod tests {
         }]);
         let ours = domains.find("example.com").unwrap();
         for (text, expected) in [
+            ("jones+news@example.com", Resolution::Mailbox(ours)),
+            ("Jones+a+b@example.com", Resolution::Mailbox(ours)),
+            ("info+x@example.com", Resolution::Alias(&alias)),
+            ("postmaster+x@example.com", Resolution::Mailbox(ours)),
+            ("green+jones@example.com", Resolution::Unknown(ours)),
+            ("+jones@example.com", Resolution::Unknown(ours)),
+            ("\"jones+x y\"@example.com", Resolution::Unknown(ours)),
             ("jones@example.com", Resolution::Mailbox(ours)),
             ("JONES@Example.COM", Resolution::Mailbox(ours)),
             ("jones@mx.example.com", Resolution::Mailbox(ours)),
@@ -219,6 +261,49 @@ mod tests {
         ] {
             assert_eq!(domains.resolve(&address(text)), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_tag_leads_to_the_mailbox_unless_it_is_part_of_a_name() {
+        let domain = |mailboxes| Domain {
+            name: "example.com".into(),
+            mailboxes,
+            aliases: [("list+owner".to_owned(), vec![])].into(),
+            transport: Transport::Maildir,
+        };
+        let named = domain(Mailboxes::Named(
+            ["jones".to_owned(), "jones+private".to_owned()].into(),
+        ));
+        for (local_part, expected) in [
+            ("jones", "jones"),
+            ("Jones+News", "jones"),
+            ("jones+a+b", "jones"),
+            ("Jones+Private", "jones+private"),
+            ("list+owner", "list+owner"),
+            ("green+x", "green"),
+            ("+x", "+x"),
+            ("\"a+b c\"", "\"a+b c\""),
+        ] {
+            assert_eq!(named.mailbox(local_part), expected, "{local_part}");
+        }
+        assert_eq!(domain(Mailboxes::All).mailbox("jones+private"), "jones");
+    }
+
+    #[test]
+    fn the_postmaster_of_the_server_is_always_there() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let domains = Domains::default().of_server("MX.example.com");
+        let server = domains.server.as_ref().unwrap();
+        for (text, expected) in [
+            ("postmaster@mx.example.com", Resolution::Mailbox(server)),
+            ("Postmaster@MX.Example.com", Resolution::Mailbox(server)),
+            ("jones@mx.example.com", Resolution::Elsewhere),
+            ("postmaster@example.com", Resolution::Elsewhere),
+            ("postmaster@sub.mx.example.com", Resolution::Elsewhere),
+        ] {
+            assert_eq!(domains.resolve(&address(text)), expected, "{text}");
+        }
+        assert!(domains.find("mx.example.com").is_none());
     }
 
     #[test]
@@ -319,5 +404,43 @@ mod tests {
         let mut recipients = vec![Recipient::from(address); 2];
         recipients[1].quarantine = Some("spam".into());
         assert_eq!(Domains::default().expand(recipients.clone()), recipients);
+    }
+
+    #[test]
+    fn a_transport_is_inherited_where_it_can_be_meant() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let to = ["jane@example.com", "jones@elsewhere.org"];
+        let domains = Domains::new([Domain {
+            name: "example.com".into(),
+            mailboxes: Mailboxes::All,
+            aliases: [("info".to_owned(), to.map(address).into())].into(),
+            transport: Transport::Maildir,
+        }]);
+        let smart_host = Transport::parse("smtp://mx.example").unwrap();
+        for (to, transport, expected) in [
+            (
+                "info@example.com",
+                Transport::Mbox,
+                [Some(Transport::Mbox), None],
+            ),
+            (
+                "info@example.com",
+                smart_host.clone(),
+                [Some(smart_host.clone()), Some(smart_host)],
+            ),
+        ] {
+            let recipient = Recipient {
+                transport: Some(transport),
+                ..Recipient::from(address(to))
+            };
+            let receivers = domains.expand(vec![recipient]);
+            let transports: Vec<_> = receivers.into_iter().map(|r| r.transport).collect();
+            assert_eq!(transports, expected);
+        }
+        let elsewhere = Recipient {
+            transport: Some(Transport::Maildir),
+            ..Recipient::from(address("jones@elsewhere.org"))
+        };
+        assert_eq!(domains.expand(vec![elsewhere.clone()]), [elsewhere]);
     }
 }

@@ -1,7 +1,7 @@
 //! The envelope of RFC 5321 §2.3.1: what travels beside the content.
 
 use super::dsn::{EnvelopeId, OriginalRecipient, Return, Wishes};
-use super::{Address, Edition};
+use super::{Address, Edition, Transport};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +43,9 @@ pub struct Recipient {
     /// The quarantine that a rule put it in, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
+    /// The way that a rule chose for it; `None`: that of its domain, by MX records where it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// The header section that rules made for it. Meant for whoever commits the message, and kept no longer.
     #[serde(skip)]
     pub edition: Option<Arc<Edition>>,
@@ -55,6 +58,7 @@ impl From<Address> for Recipient {
             wishes: Wishes::default(),
             expanded: false,
             quarantine: None,
+            transport: None,
             edition: None,
         }
     }

@@ -10,11 +10,12 @@
 //! | `guard` | what decides where no rule did |
 //! | `file`, `directive`, `review` | how a rule file is read, run, and found wanting before mail arrives |
 //! | `scene` | how a native function reaches the transaction of the rule that called it |
+//! | `setting`, `waiting` | how it reaches what all sessions share, and waits for somebody else |
 //! | `state`, `object` | the values of the language |
 //! | `api` | its functions, one file for each namespace |
 //! | `manual` | what is written about them there, as pages for the operator |
 //!
-//! Invariants: rules run in place, and wait at most for a disk; nothing is compiled while mail arrives; a rule that fails,
+//! Invariants: rules run in place, and whatever waits hands its worker thread back; nothing is compiled while mail arrives; a rule that fails,
 //! in whatever way, answers 451 and harms nobody else; no rule puts a raw octet on the wire (see [`Reply`]).
 //!
 //! [`Reply`]: crate::smtp::Reply
@@ -30,8 +31,10 @@ mod observer;
 mod policy;
 mod review;
 mod scene;
+mod setting;
 mod stage;
 mod state;
+mod waiting;
 
 pub use manual::{Manual, UnknownPage};
 pub use observer::{Observer, Run};
@@ -39,11 +42,13 @@ pub use policy::{Fate, Policy, Ruling, Verdict};
 pub use stage::Stage;
 
 use crate::authentication::{BackEnd, Listed, Saslauthd};
+use crate::dns::{self, Resolver};
 use crate::mail::Domains;
 use crate::script::{self, Diagnostic, Limits};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
 use rhai::{Engine, OptimizationLevel};
+use setting::Setting;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -68,6 +73,10 @@ pub struct Options {
     pub listed: Option<Listed>,
     /// `app.vsl.limits`: what one run of one rule may use up.
     pub limits: Limits,
+    /// `server.dns`: whom `dns::` asks.
+    pub dns: dns::Options,
+    /// `server.system.user` and `group`: whom the server runs as, and so do its commands.
+    pub identity: (String, String),
 }
 
 /// Every rule, compiled once, shared by all sessions.
@@ -81,6 +90,7 @@ pub struct Rules {
     domains: Arc<Domains>,
     /// `app.dirpath`
     app: Arc<Path>,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Rules {
@@ -89,7 +99,8 @@ impl Rules {
     /// # Errors
     /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
     pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        let engine = engine(options).map_err(|error| vec![error])?;
+        let resolver: Arc<dyn Resolver> = Arc::new(resolver(&options.dns).map_err(|e| vec![e])?);
+        let engine = engine(options, &resolver).map_err(|error| vec![error])?;
         let filter = load_if_present(&engine, &options.filter);
         let of_domains = DomainRules::load(&engine, &options.domains);
         match (filter, of_domains) {
@@ -109,6 +120,7 @@ impl Rules {
                     of_domains,
                     domains,
                     app: options.app.as_path().into(),
+                    resolver,
                 }))
             }
             (filter, of_domains) => {
@@ -122,6 +134,11 @@ impl Rules {
         }
     }
 
+    /// The resolver that rules ask, for whoever else has a question: its memory is worth sharing.
+    pub fn resolver(&self) -> Arc<dyn Resolver> {
+        Arc::clone(&self.resolver)
+    }
+
     /// The file that answers for `group`, if there is one.
     fn file(&self, group: &Group) -> Option<&RuleFile> {
         match group {
@@ -132,11 +149,20 @@ impl Rules {
 }
 
 /// An engine that knows all that rules may call.
-fn engine(options: &Options) -> Result<Engine, Diagnostic> {
+fn engine(options: &Options, resolver: &Arc<dyn Resolver>) -> Result<Engine, Diagnostic> {
     let mut engine = script::engine(&options.root, &options.limits);
     // The review wants to see what was written, not what is left of it.
     engine.set_optimization_level(OptimizationLevel::None);
     directive::register(&mut engine);
+    let (user, group) = options.identity.clone();
+    let setting = Setting {
+        root: options.root.clone(),
+        app: options.app.clone(),
+        user,
+        group,
+        resolver: Arc::clone(resolver),
+    };
+    setting.install(&mut engine);
     let users = match &options.listed {
         Some(listed) => BackEnd::Listed(listed.clone()),
         None => BackEnd::Saslauthd(Saslauthd::new(options.saslauthd.clone())),
@@ -144,6 +170,15 @@ fn engine(options: &Options) -> Result<Engine, Diagnostic> {
     let log = options.log.as_deref();
     api::register(&mut engine, &options.root, log, users)?;
     Ok(engine)
+}
+
+fn resolver(options: &dns::Options) -> Result<dns::System, Diagnostic> {
+    dns::System::start(options).map_err(|error| Diagnostic {
+        file: None,
+        position: None,
+        what: format!("there is no resolver: {error}"),
+        remedy: "see server.dns".to_owned(),
+    })
 }
 
 impl fmt::Debug for Rules {

@@ -53,6 +53,8 @@ impl Server {
             saslauthd: folder.path().join("mux"),
             listed: None,
             limits: Default::default(),
+            dns: Default::default(),
+            identity: Default::default(),
         };
         let queue = Queue::open(&queue::Options {
             dirpath: folder.path().join("spool"),

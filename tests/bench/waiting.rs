@@ -49,7 +49,10 @@ const RULES: &str = r#"const networks = [rg4("10.0.0.0/8"), rg4("172.16.0.0/12")
 fn main() {
     let mut configuration = Configuration::new()
         .set("server.logs.level", "\"error\"")
-        .set("server.smtp.auth.enable_dangerous_mechanism_in_clair", "true")
+        .set(
+            "server.smtp.auth.enable_dangerous_mechanism_in_clair",
+            "true",
+        )
         .filter(RULES);
     let socket = slow_saslauthd(configuration.scratch());
     configuration = configuration.set("server.smtp.auth.saslauthd", &format!("{socket:?}"));
@@ -57,20 +60,31 @@ fn main() {
     let address = daemon.smtp();
     // Whatever is done once is done.
     commands(address);
-    println!("{:<28}{:>12}{:>12}{:>12}", "MAIL FROM and its reply", "median", "99 %", "longest");
+    println!(
+        "{:<28}{:>12}{:>12}{:>12}",
+        "MAIL FROM and its reply", "median", "99 %", "longest"
+    );
     report("alone", commands(address));
     let start = Instant::now();
-    let waiting: Vec<_> = (0..WAITING).map(|_| thread::spawn(move || authenticate(address))).collect();
+    let waiting: Vec<_> = (0..WAITING)
+        .map(|_| thread::spawn(move || authenticate(address)))
+        .collect();
     // Until all have asked.
     thread::sleep(PATIENCE / 5);
     let beside = commands(address);
     let took = start.elapsed();
-    assert!(took < PATIENCE, "measured for {took:?}: some do not wait any more");
+    assert!(
+        took < PATIENCE,
+        "measured for {took:?}: some do not wait any more"
+    );
     report(&format!("beside {WAITING} that wait"), beside);
     for client in waiting {
         client.join().unwrap();
     }
-    println!("{WAITING} verified in {:.1?}, each by {PATIENCE:?} of waiting", start.elapsed());
+    println!(
+        "{WAITING} verified in {:.1?}, each by {PATIENCE:?} of waiting",
+        start.elapsed()
+    );
     daemon.stop();
 }
 

@@ -8,6 +8,7 @@ mod configuration;
 mod daemon;
 mod hop;
 mod maildir;
+mod name_server;
 mod notify;
 mod openssl;
 mod program;
@@ -20,9 +21,10 @@ pub use configuration::Configuration;
 pub use daemon::{Daemon, PROGRAM, Start, is_root, unprivileged};
 pub use hop::Hop;
 pub use maildir::Maildir;
+pub use name_server::name_server;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
-pub use rules::no_rules;
+pub use rules::{no_rules, options};
 
 use std::time::{Duration, Instant};
 

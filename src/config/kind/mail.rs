@@ -5,8 +5,7 @@ use crate::mail::{self, Address};
 use crate::smtp::Mechanism as SaslMechanism;
 use rhai::{Dynamic, Map};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `"*"`, or local-parts.
 pub(in crate::config) struct Mailboxes;
@@ -130,73 +129,30 @@ impl Word for Whole {
     }
 }
 
-/// How mail for a domain leaves the queue.
+/// How mail for a domain leaves the queue. Its password is shown to nobody, not even where it does not fit.
 pub(in crate::config) struct Transport;
 
-impl Word for Transport {
-    type Value = mail::Transport;
-
-    const EXPECTED: &'static str = "a transport";
-    const EXAMPLE: &'static str =
-        "\"maildir\", \"lmtp:unix:/path\", \"lmtp:host:port\" or \"smtp://host:port\"";
-
-    fn parse(text: &str) -> Result<mail::Transport, String> {
-        if text == "maildir" {
-            return Ok(mail::Transport::Maildir);
-        }
-        if let Some(path) = text.strip_prefix("lmtp:unix:") {
-            let path = PathBuf::from(path);
-            return match path.is_absolute() {
-                true => Ok(mail::Transport::LmtpUnix(path)),
-                false => Err("the path of the socket is not absolute".into()),
-            };
-        }
-        if let Some(rest) = text.strip_prefix("lmtp:") {
-            let (host, port) = host_and_port(rest)?;
-            return Ok(mail::Transport::LmtpTcp { host, port });
-        }
-        if let Some(rest) = text.strip_prefix("smtp://") {
-            let (host, port) = host_and_port(rest)?;
-            return Ok(mail::Transport::Smtp { host, port });
-        }
-        Err("there is no such transport".into())
+impl Kind<mail::Transport> for Transport {
+    fn expected(&self) -> String {
+        "a transport".into()
     }
 
-    fn print(transport: &mail::Transport) -> String {
-        match transport {
-            mail::Transport::Maildir => "maildir".into(),
-            mail::Transport::LmtpUnix(path) => format!("lmtp:unix:{}", path.display()),
-            mail::Transport::LmtpTcp { host, port } => format!("lmtp:{}:{port}", bracketed(host)),
-            mail::Transport::Smtp { host, port } => format!("smtp://{}:{port}", bracketed(host)),
-        }
+    fn example(&self) -> String {
+        "\"maildir\", \"mbox\", \"lmtp:unix:/path\", \"lmtp:host:port\", \"smtp://host:port\" or \
+         \"smtps://user:password@host\""
+            .into()
     }
-}
 
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let (host, port) = text
-        .rsplit_once(':')
-        .ok_or_else(|| "it has no port".to_owned())?;
-    let port = match port.parse() {
-        Ok(0) | Err(_) => return Err(format!("{port:?} is no port")),
-        Ok(port) => port,
-    };
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let host = literal.unwrap_or(host);
-    let is_ip = host.parse::<IpAddr>().is_ok();
-    let is_v6 = is_ip && host.contains(':');
-    if is_v6 != literal.is_some() || !(is_ip || is_domain_name(host)) {
-        return Err(format!("{host:?} is no host; IPv6 addresses stand in [ ]"));
+    fn read(&self, value: Dynamic, _base: &Path) -> Result<mail::Transport, Unfit> {
+        let text = super::text(value)?;
+        mail::Transport::parse(&text).map_err(|error| {
+            let shown = mail::without_password(&text).into_owned();
+            Unfit::of(&shown.into()).because(error.to_string())
+        })
     }
-    Ok((host.to_owned(), port))
-}
 
-fn bracketed(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
+    fn write(&self, transport: &mail::Transport) -> Dynamic {
+        transport.to_string().into()
     }
 }
 
@@ -249,29 +205,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transports_come_back() {
-        for text in [
-            "maildir",
-            "lmtp:unix:/run/dovecot/lmtp",
-            "lmtp:127.0.0.1:24",
-            "lmtp:[::1]:24",
-            "smtp://mx.example.com:25",
-        ] {
-            let transport = Transport::parse(text).unwrap();
-            assert_eq!(Transport::print(&transport), text);
-        }
-        for text in [
-            "",
-            "mbox",
-            "lmtp:unix:relative",
-            "lmtp:host",
-            "lmtp:host:0",
-            "lmtp:::1:24",
-            "smtp://a b:25",
-            "smtp://host:smtp",
-        ] {
-            assert!(Transport::parse(text).is_err(), "{text}");
-        }
+    fn a_transport_tells_no_password() {
+        let base = Path::new("/");
+        let read = |text: &str| Transport.read(text.into(), base);
+        let shown = Transport.write(&read("smtp://tim:secret@mx.example").unwrap());
+        assert_eq!(shown.into_string().unwrap(), "smtp://tim:***@mx.example:25");
+        let unfit = read("smtp://tim:secret@mx.example:smtp").unwrap_err();
+        assert_eq!(
+            unfit.to_string(),
+            "found the string \"smtp://tim:***@mx.example:smtp\" (invalid port number)"
+        );
     }
 
     #[test]

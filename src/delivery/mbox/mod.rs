@@ -5,8 +5,12 @@
 //! written whole is taken back; one that is acknowledged was synced. Blocks: not for an async task.
 
 mod escape;
+mod mailbox;
+
+pub(super) use self::mailbox::Mbox;
 
 use self::escape::Escaper;
+use super::folder::Access;
 use crate::mail::ReversePath;
 use jiff::Timestamp;
 use nix::errno::Errno;
@@ -28,7 +32,7 @@ const BLOCK: usize = 64 * 1024;
 
 /// Why a message was not appended. All of them may pass.
 #[derive(Debug, thiserror::Error)]
-pub enum MboxError {
+pub(super) enum MboxError {
     /// Somebody else holds a lock all the time.
     #[error("{0}: locked by somebody else")]
     Locked(PathBuf),
@@ -53,8 +57,9 @@ pub enum MboxError {
 ///
 /// # Errors
 /// Nothing was appended.
-pub fn append(
+fn append(
     path: &Path,
+    access: Access,
     sender: &ReversePath,
     arrived: Timestamp,
     content: &mut dyn Read,
@@ -67,7 +72,7 @@ pub fn append(
         source,
     };
     let missing = !path.exists();
-    let mut file = open(path)?;
+    let mut file = open(path, access)?;
     lock(&file, path, deadline)?;
     let before = file.metadata().map_err(at)?.len();
     let separator = separator(sender, arrived);
@@ -127,11 +132,11 @@ fn separator(sender: &ReversePath, arrived: Timestamp) -> String {
 }
 
 /// Makes or opens the file, and refuses whatever is not plainly one.
-fn open(path: &Path) -> Result<File, MboxError> {
+fn open(path: &Path, access: Access) -> Result<File, MboxError> {
     let opened = OpenOptions::new()
         .append(true)
         .create(true)
-        .mode(0o600)
+        .mode(access.file_mode())
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path);
     let file = match opened {
@@ -244,6 +249,7 @@ mod tests {
         let sender = ReversePath(Some(Address::parse("\"a b\"@example.com").unwrap()));
         append(
             path,
+            Access::Owner,
             &sender,
             Timestamp::UNIX_EPOCH,
             &mut content.as_bytes(),
@@ -262,6 +268,7 @@ mod tests {
         .unwrap();
         append(
             &path,
+            Access::Owner,
             &ReversePath(None),
             Timestamp::UNIX_EPOCH,
             &mut b"x\r\n".as_slice(),
@@ -294,6 +301,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         let broken = append(
             &path,
+            Access::Owner,
             &ReversePath(None),
             Timestamp::UNIX_EPOCH,
             &mut Broken(0),
@@ -321,7 +329,7 @@ mod tests {
         deliver(&path, "x").unwrap();
         assert!(!dot.exists());
 
-        let other = open(&path).unwrap();
+        let other = open(&path, Access::Owner).unwrap();
         lock(&other, &path, Instant::now()).unwrap();
         assert!(matches!(deliver(&path, "x"), Err(MboxError::Locked(_))));
         drop(other);

@@ -4,14 +4,17 @@
 //! - A server that cannot be reached, does not want us or does not speak SMTP costs a try; the next address or the next
 //!   mail exchanger is asked (RFC 5321 §5.1). A 5yz reply to a recipient or to the content is final.
 //! - Once the content has gone out whole and no answer came, nobody else is asked: the message might arrive twice.
+//! - A connection over which a message was taken waits a moment for the next one (`pool`).
 //! - With opportunistic TLS a handshake that fails is followed by a session in clear (RFC 7435); wherever DANE, MTA-STS
 //!   or the operator asks for more, it is followed by none.
 
 mod dane;
+mod dialer;
 #[cfg(test)]
 mod fake;
 mod mta_sts;
 mod options;
+mod pool;
 mod progress;
 mod security;
 mod session;
@@ -19,29 +22,23 @@ mod trust;
 mod wire;
 
 pub use options::{Destination, Forwarder, Options, Timeouts};
-pub use security::TlsMode;
-pub use trust::{Trust, TrustError};
+pub use trust::{AuthoritiesError, Trust, TrustError, authorities};
 
+use self::dialer::{Dialer, Open, Place, Target};
 use self::mta_sts::Policies;
-use self::progress::Progress;
+use self::pool::Pool;
+use self::progress::{Hearing, Progress};
 use self::security::Decision;
-use self::session::{OpenError, Session, Tls};
-use self::wire::Wire;
 use super::next_hops::{NextHop, named, next_hops};
 use crate::dns::Resolver;
-use crate::mail::{Status, TlsSession};
+use crate::mail::{TlsMode, TlsSession};
 use crate::queue::Content;
-use crate::smtp::client::{
-    Credentials, Message, Options as ClientOptions, Outcome, Protocol, StartTls,
-};
-use rustls::pki_types::ServerName;
+use crate::smtp::client::{Message, Outcome, Protocol};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
 
 /// The octets of a message, read as often as it is sent.
 pub trait Source: io::Read + Send {
@@ -95,32 +92,37 @@ pub struct Relay {
     resolver: Arc<dyn Resolver>,
     trust: Trust,
     policies: Policies,
-}
-
-/// One address of one host, and what is asked of a connection to it.
-struct Target<'a> {
-    host: &'a str,
-    address: SocketAddr,
-    protocol: Protocol,
-    credentials: Option<&'a Credentials>,
-    decision: &'a Decision,
+    pool: Arc<Pool>,
 }
 
 impl Relay {
     /// A relay that asks `resolver` and believes `trust`.
     pub fn new(options: Options, resolver: Arc<dyn Resolver>, trust: Trust) -> Self {
-        let policies = Policies::new(trust.clone(), options.policy_port);
         Self {
+            policies: Policies::new(trust.clone(), options.policy_port),
+            pool: Pool::new(options.timeouts.idle),
             options,
             resolver,
             trust,
-            policies,
+        }
+    }
+
+    /// One that takes the place of this one, and remembers what domains have said of themselves (MTA-STS).
+    pub fn renewed(&self, options: Options, resolver: Arc<dyn Resolver>, trust: Trust) -> Self {
+        Self {
+            policies: self.policies.renewed(trust.clone(), options.policy_port),
+            ..Self::new(options, resolver, trust)
         }
     }
 
     /// How we name ourselves.
     pub fn name(&self) -> &str {
         &self.options.name
+    }
+
+    /// Takes leave of the servers whose connections wait for a message.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Tries once to hand `message` on: what became of each recipient, in their order. `random` gives a number below
@@ -164,11 +166,11 @@ impl Relay {
             match security::decide(resolver, &hop, port, mode, policy.as_ref()).await {
                 Ok(decision) => {
                     let target = |address| Target {
-                        host: &hop.host,
-                        address: SocketAddr::new(address, port),
+                        host: hop.host.clone(),
+                        place: Place::Tcp(SocketAddr::new(address, port)),
                         protocol: Protocol::Smtp,
-                        credentials: None,
-                        decision: &decision,
+                        login: None,
+                        decision: decision.clone(),
                     };
                     self.to_host(&hop, target, progress, content).await;
                 }
@@ -186,172 +188,100 @@ impl Relay {
         progress: &mut Progress<'_>,
         content: &mut dyn Source,
     ) {
-        let hop = match named(&*self.resolver, &forwarder.host).await {
+        let resolver = &*self.resolver;
+        let Forwarder { host, port, .. } = forwarder;
+        let hop = match named(resolver, host, *port, &self.options.ourselves).await {
             Ok(hop) => hop,
             Err(outcome) => return progress.decide_all(&outcome),
         };
-        let decision = Decision::of_mode(forwarder.tls);
+        let decision = match security::decide(resolver, &hop, *port, forwarder.tls, None).await {
+            Ok(decision) => decision,
+            Err(outcome) => return progress.decide_all(&outcome),
+        };
         let target = |address| Target {
-            host: &forwarder.host,
-            address: SocketAddr::new(address, forwarder.port),
+            host: host.clone(),
+            place: Place::Tcp(SocketAddr::new(address, *port)),
             protocol: forwarder.protocol,
-            credentials: forwarder.credentials.as_ref(),
-            decision: &decision,
+            login: forwarder.login.clone(),
+            decision: decision.clone(),
         };
         self.to_host(&hop, target, progress, content).await;
     }
 
     async fn to_socket(&self, path: &Path, progress: &mut Progress<'_>, content: &mut dyn Source) {
-        let shown = path.display().to_string();
-        let connected = timeout(self.options.timeouts.connect, UnixStream::connect(path)).await;
-        let wire = match connected {
-            Ok(Ok(stream)) => Wire::Unix(stream),
-            Ok(Err(error)) => return progress.not_reached(unreachable(&shown, &error.to_string())),
-            Err(_) => return progress.not_reached(unreachable(&shown, "timed out")),
+        let target = Target {
+            host: path.display().to_string(),
+            place: Place::Unix(path.to_owned()),
+            protocol: Protocol::Lmtp,
+            login: None,
+            decision: Decision::of_socket(),
         };
-        let options = self.client_options(Protocol::Lmtp, None, StartTls::Never, true);
-        match Session::open(wire, options, None, &self.options.timeouts).await {
-            Ok(session) => {
-                let remote = Remote {
-                    host: shown.clone(),
-                    address: shown,
-                    tls: None,
-                    security: "a unix socket".to_owned(),
-                    passes_wishes: session.passes_wishes(),
-                };
-                progress.send(session, remote, content).await;
-            }
-            Err(OpenError::Unusable(outcome)) => progress.not_reached(outcome),
-            Err(OpenError::Tls(cause)) => progress.not_reached(unreachable(&shown, &cause)),
-        }
+        self.to_target(&target, progress, content).await;
     }
 
     /// Tries the addresses of a host until one of them has heard the message.
-    async fn to_host<'a>(
+    async fn to_host(
         &self,
         hop: &NextHop,
-        target: impl Fn(std::net::IpAddr) -> Target<'a>,
+        target: impl Fn(IpAddr) -> Target,
         progress: &mut Progress<'_>,
         content: &mut dyn Source,
     ) {
         for &address in &hop.addresses {
-            if !progress.may_try() {
+            if self.to_target(&target(address), progress, content).await {
                 return;
             }
-            let target = target(address);
-            match self.open(&target).await {
-                Ok((session, security)) => {
-                    let remote = Remote {
-                        host: target.host.to_owned(),
-                        address: target.address.to_string(),
-                        tls: session.tls().cloned(),
-                        security,
-                        passes_wishes: session.passes_wishes(),
-                    };
-                    return progress.send(session, remote, content).await;
-                }
-                Err(outcome) => progress.not_reached(outcome),
-            }
         }
     }
 
-    /// A session with `target`, and what to say of its security.
-    async fn open(&self, target: &Target<'_>) -> Result<(Session, String), Outcome> {
-        let decision = target.decision;
-        match self.open_with(target, decision.starttls).await {
-            Ok(session) => Ok((session, decision.reason.clone())),
-            Err(OpenError::Unusable(outcome)) => Err(outcome),
-            Err(OpenError::Tls(cause)) if decision.may_fall_back() => {
-                match self.open_with(target, StartTls::Never).await {
-                    Ok(session) => {
-                        let reason =
-                            format!("{}; in clear since TLS failed: {cause}", decision.reason);
-                        Ok((session, reason))
-                    }
-                    Err(OpenError::Unusable(outcome)) => Err(outcome),
-                    Err(OpenError::Tls(cause)) => Err(insecure(target, &cause)),
-                }
-            }
-            Err(OpenError::Tls(cause)) => Err(insecure(target, &cause)),
-        }
-    }
-
-    async fn open_with(
+    /// Sends over a connection that waits, or else over a fresh one. Whether nobody else has to be asked: the server has
+    /// heard the message, or enough was tried.
+    async fn to_target(
         &self,
-        target: &Target<'_>,
-        starttls: StartTls,
-    ) -> Result<Session, OpenError> {
-        let shown = format!("{}[{}]", target.host, target.address);
-        let connecting = TcpStream::connect(target.address);
-        let stream = match timeout(self.options.timeouts.connect, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                return Err(OpenError::Unusable(unreachable(&shown, &error.to_string())));
+        target: &Target,
+        progress: &mut Progress<'_>,
+        content: &mut dyn Source,
+    ) -> bool {
+        if let Some(open) = self.pool.take(target).await
+            && self.send(target, open, progress, content).await
+        {
+            return true;
+        }
+        if !progress.may_try() {
+            return true;
+        }
+        let dialer = Dialer {
+            name: &self.options.name,
+            trust: &self.trust,
+            timeouts: &self.options.timeouts,
+        };
+        match dialer.open(target).await {
+            Ok(open) => self.send(target, open, progress, content).await,
+            Err(outcome) => {
+                progress.not_reached(outcome);
+                false
             }
-            Err(_) => return Err(OpenError::Unusable(unreachable(&shown, "timed out"))),
-        };
-        // Commands are small and waited for; without it each could cost a delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let implicit = target.decision.implicit;
-        let tls = match implicit || starttls != StartTls::Never {
-            true => Some(self.tls(target)?),
-            false => None,
-        };
-        let confidential = implicit || target.address.ip().is_loopback();
-        let credentials = target.credentials.cloned();
-        let options = self.client_options(target.protocol, credentials, starttls, confidential);
-        Session::open(Wire::Tcp(stream), options, tls, &self.options.timeouts).await
-    }
-
-    fn tls(&self, target: &Target<'_>) -> Result<Tls, OpenError> {
-        let config = self.trust.config(&target.decision.verification);
-        let config = config.map_err(|error| OpenError::Tls(error.to_string()))?;
-        // An address literal is verified as an address, and has no place in SNI.
-        let name = ServerName::try_from(target.host.to_owned())
-            .unwrap_or_else(|_| ServerName::from(target.address.ip()));
-        Ok(Tls {
-            config,
-            name,
-            implicit: target.decision.implicit,
-        })
-    }
-
-    fn client_options(
-        &self,
-        protocol: Protocol,
-        credentials: Option<Credentials>,
-        starttls: StartTls,
-        confidential: bool,
-    ) -> ClientOptions {
-        ClientOptions {
-            protocol,
-            name: self.options.name.clone(),
-            starttls,
-            credentials,
-            confidential,
         }
     }
-}
 
-fn unreachable(shown: &str, cause: &str) -> Outcome {
-    Outcome::Deferred(
-        Status::new(4, 4, 1),
-        format!("connecting to {shown}: {cause}"),
-    )
-}
-
-fn insecure(target: &Target<'_>, cause: &str) -> Outcome {
-    let Target {
-        host,
-        address,
-        decision,
-        ..
-    } = target;
-    let text = format!(
-        "TLS with {host}[{address}] failed ({}): {cause}",
-        decision.reason
-    );
-    Outcome::Deferred(Status::new(4, 7, 5), text)
+    /// Whether the server was still there to hear the message.
+    async fn send(
+        &self,
+        target: &Target,
+        mut open: Open,
+        progress: &mut Progress<'_>,
+        content: &mut dyn Source,
+    ) -> bool {
+        let remote = open.remote(target);
+        match progress.send(&mut open.session, remote, content).await {
+            Hearing::Gone => return false,
+            Hearing::Taken if !open.session.is_over() => {
+                self.pool.keep(target.clone(), open).await;
+            }
+            Hearing::Taken | Hearing::Refused => open.session.quit().await,
+        }
+        true
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What a relay is told: by the configuration, and for each message.
 
-use super::TlsMode;
 use crate::delivery::next_hops::Ourselves;
-use crate::smtp::client::{Credentials, Protocol};
+use crate::mail::{Login, TlsMode};
+use crate::smtp::client::Protocol;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Timeouts {
     pub tls: Duration,
     /// For the reply to QUIT.
     pub quit: Duration,
+    /// For the next message, before QUIT is said.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -41,6 +44,8 @@ impl Default for Timeouts {
             tls: MINUTE,
             // Nothing hangs on it any more.
             quit: Duration::from_secs(5),
+            // Long enough for what was queued together, and short enough not to keep a server's slot from others.
+            idle: Duration::from_secs(5),
         }
     }
 }
@@ -72,7 +77,7 @@ pub struct Forwarder {
     /// What is asked of the connection.
     pub tls: TlsMode,
     /// Who to be there.
-    pub credentials: Option<Credentials>,
+    pub login: Option<Login>,
 }
 
 /// Where a message goes.
@@ -86,7 +91,7 @@ pub enum Destination {
     Unix(PathBuf),
 }
 
-/// Names the place and no secret: two messages that show the same destination share its connections.
+/// Names the place and no secret: messages that show the same destination share its lane.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,15 +99,18 @@ impl fmt::Display for Destination {
             Self::Forwarder(Forwarder {
                 host,
                 port,
-                protocol: Protocol::Smtp,
+                protocol,
                 ..
-            }) => write!(f, "smtp://{host}:{port}"),
-            Self::Forwarder(Forwarder {
-                host,
-                port,
-                protocol: Protocol::Lmtp,
-                ..
-            }) => write!(f, "lmtp:{host}:{port}"),
+            }) => {
+                let scheme = match protocol {
+                    Protocol::Smtp => "smtp://",
+                    Protocol::Lmtp => "lmtp:",
+                };
+                match host.parse() {
+                    Ok(IpAddr::V6(address)) => write!(f, "{scheme}[{address}]:{port}"),
+                    _ => write!(f, "{scheme}{host}:{port}"),
+                }
+            }
             Self::Unix(path) => write!(f, "lmtp:unix:{}", path.display()),
         }
     }

@@ -13,6 +13,17 @@ const TRIES_MAX: usize = 10;
 /// Servers whose temporary refusals are heard before a message waits for the next attempt.
 const SESSIONS_MAX: usize = 2;
 
+/// What a server made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It took it, for one of the recipients at least.
+    Taken,
+    /// It took it for nobody.
+    Refused,
+    /// It had left while the connection waited, and has heard nothing that matters.
+    Gone,
+}
+
 /// How far a message has come with all of its recipients.
 pub(super) struct Progress<'a> {
     message: &'a Message,
@@ -72,15 +83,17 @@ impl<'a> Progress<'a> {
             .collect()
     }
 
-    /// Sends the message to the open recipients, in as many transactions as it takes.
+    /// Sends the message to the open recipients, in as many transactions as it takes. Where the server turns out to be
+    /// [`Hearing::Gone`], nothing is decided: that was no attempt.
     pub(super) async fn send(
         &mut self,
-        mut session: Session,
+        session: &mut Session,
         remote: Remote,
         content: &mut dyn Source,
-    ) {
-        self.sessions += 1;
+    ) -> Hearing {
+        let mut may_be_gone = session.messages() > 0;
         let remote = Arc::new(remote);
+        let mut hearing = Hearing::Refused;
         for group in self.open().chunks(RECIPIENTS_MAX) {
             let recipients = group.iter().filter_map(|&n| self.message.recipients.get(n));
             let message = Message {
@@ -88,8 +101,20 @@ impl<'a> Progress<'a> {
                 ..self.message.clone()
             };
             let sent = session.send(message, content).await;
+            let is_deferred = |outcome: &Outcome| matches!(outcome, Outcome::Deferred(..));
+            if may_be_gone
+                && session.is_over()
+                && !sent.in_doubt
+                && sent.outcomes.iter().all(is_deferred)
+            {
+                return Hearing::Gone;
+            }
+            may_be_gone = false;
             self.in_doubt |= sent.in_doubt;
             for (&number, outcome) in group.iter().zip(sent.outcomes) {
+                if matches!(outcome, Outcome::Delivered(_)) {
+                    hearing = Hearing::Taken;
+                }
                 if let Some(decided) = self.decided.get_mut(number) {
                     let remote = Some(Arc::clone(&remote));
                     *decided = Some(Delivery { outcome, remote });
@@ -99,7 +124,8 @@ impl<'a> Progress<'a> {
                 break;
             }
         }
-        session.quit().await;
+        self.sessions += 1;
+        hearing
     }
 
     pub(super) fn deliveries(self) -> Vec<Delivery> {

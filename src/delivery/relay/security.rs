@@ -5,22 +5,8 @@ use super::mta_sts::{self, Policy};
 use super::trust::Verification;
 use crate::delivery::next_hops::NextHop;
 use crate::dns::{Error, Resolver};
-use crate::mail::Status;
+use crate::mail::{Status, TlsMode};
 use crate::smtp::client::{Outcome, StartTls};
-
-/// What the operator asks of a next hop: `?tls=`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// `none`
-    None,
-    /// `opportunistic`: TLS where it works, whoever is there; DANE and MTA-STS where the domain has them.
-    #[default]
-    Opportunistic,
-    /// `required`: STARTTLS with a certificate that we trust, or no delivery.
-    Required,
-    /// `tunnel`: TLS from the first octet, with a certificate that we trust.
-    Tunnel,
-}
 
 /// What was decided for one host, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,18 +37,23 @@ impl Decision {
             }
             TlsMode::Required => Self::new(
                 StartTls::Required,
-                Verification::Authorities,
+                Verification::Named,
                 "required by the configuration",
             ),
             TlsMode::Tunnel => Self {
                 implicit: true,
                 ..Self::new(
                     StartTls::Never,
-                    Verification::Authorities,
+                    Verification::Named,
                     "TLS from the first octet, by the configuration",
                 )
             },
         }
+    }
+
+    /// Of a unix socket, whom the system keeps others from.
+    pub(super) fn of_socket() -> Self {
+        Self::new(StartTls::Never, Verification::None, "a unix socket")
     }
 
     /// Whether the message may go out in clear when the handshake fails.
@@ -71,7 +62,8 @@ impl Decision {
     }
 }
 
-/// What to ask of `hop`, a mail exchanger that `policy` speaks of where the domain has one.
+/// What to ask of `hop`: a mail exchanger that `policy` speaks of where the domain has one, or a host that an operator
+/// named. DANE is for both (RFC 7672 §2.2.3), unless the operator asked for something else.
 ///
 /// DANE goes before MTA-STS where a host has both (RFC 8461 §2).
 ///

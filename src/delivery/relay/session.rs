@@ -26,6 +26,8 @@ pub(super) struct Session {
     connection: Connection,
     /// `None` once the session is over.
     ready: Option<Ready>,
+    /// How many it has heard.
+    messages: usize,
 }
 
 /// What became of a message.
@@ -91,7 +93,11 @@ impl Session {
             step = match step {
                 Step::Ready(ready) => {
                     let ready = Some(ready);
-                    return Ok(Self { connection, ready });
+                    return Ok(Self {
+                        connection,
+                        ready,
+                        messages: 0,
+                    });
                 }
                 Step::Secure(handshake) => connection.starttls(handshake, tls.clone()).await?,
                 Step::Unusable(outcome) => {
@@ -116,6 +122,7 @@ impl Session {
                 in_doubt: false,
             };
         };
+        self.messages += 1;
         let connection = &mut self.connection;
         let step = connection.client.transmit(ready, message);
         let mut step = connection.advance(Some(step)).await;
@@ -143,6 +150,22 @@ impl Session {
     /// Whether the session can take no more messages.
     pub(super) const fn is_over(&self) -> bool {
         self.ready.is_none()
+    }
+
+    /// How many messages the server was told of.
+    pub(super) const fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Whether the session can go on, as far as can be seen without asking the server: it has neither closed nor said
+    /// anything since its last reply.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        match &mut self.connection.wire {
+            Some(wire) => {
+                self.ready.is_some() && self.connection.input.is_empty() && wire.is_quiet().await
+            }
+            None => false,
+        }
     }
 
     /// What the handshake settled, where there was one.

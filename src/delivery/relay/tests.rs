@@ -1,9 +1,11 @@
+mod reuse;
+
 use super::fake::Act::{Content, Flood, Hang, Hear, Octets, Say, Tls as Secure};
 use super::fake::{Act, Fake, Identity};
 use super::*;
 use crate::delivery::next_hops::Ourselves;
 use crate::dns::{Tlsa, Zone};
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Login, ReversePath};
 use crate::smtp::client::Survey;
 use rustls::RootCertStore;
 use std::net::IpAddr;
@@ -43,6 +45,7 @@ fn timeouts() -> Timeouts {
         content: short,
         tls: short,
         quit: short,
+        idle: 200 * short,
     }
 }
 
@@ -376,7 +379,7 @@ async fn a_required_certificate_is_required() {
             port: at.port(),
             protocol: Protocol::Smtp,
             tls,
-            credentials: None,
+            login: None,
         });
         let deliveries = deliver_to(&relay, &forwarder, &["b@example.org"]).await;
         assert_eq!(statuses(&deliveries), [expected], "{tls:?}");
@@ -389,7 +392,7 @@ async fn a_required_certificate_is_required() {
         port: at.port(),
         protocol: Protocol::Smtp,
         tls: TlsMode::Required,
-        credentials: None,
+        login: None,
     });
     let deliveries = deliver_to(&relay, &forwarder, &["b@example.org"]).await;
     assert_eq!(statuses(&deliveries), ["4.7.4"]);
@@ -415,7 +418,7 @@ async fn a_smart_host_gets_credentials() {
         port: at.port(),
         protocol: Protocol::Smtp,
         tls: TlsMode::Tunnel,
-        credentials: Some(Credentials::new("tim", "secret").unwrap()),
+        login: Some(Login::new("tim", "secret").unwrap()),
     });
     let deliveries = deliver_to(&relay, &forwarder, &["b@example.org"]).await;
     assert_eq!(statuses(&deliveries), ["delivered"]);
@@ -480,11 +483,78 @@ async fn a_mailbox_store_answers_for_each_recipient() {
         port: at.port(),
         protocol: Protocol::Lmtp,
         tls: TlsMode::None,
-        credentials: None,
+        login: None,
     });
     let deliveries = deliver_to(&relay, &store, &["b@example.org", "c@example.org"]).await;
     assert_eq!(statuses(&deliveries), ["delivered", "4.2.2"]);
     let missing = Destination::Unix("/nonexistent/lmtp".into());
     let deliveries = deliver_to(&relay, &missing, &["b@example.org"]).await;
     assert_eq!(statuses(&deliveries), ["4.4.1"]);
+}
+
+#[tokio::test]
+async fn authorities_of_the_operator_are_for_hosts_of_the_operator() {
+    let identity = Identity::new("mx1.example.org");
+    for (tls, expected) in [
+        (TlsMode::Required, "delivered"),
+        (TlsMode::Tunnel, "delivered"),
+    ] {
+        let script = match tls {
+            TlsMode::Tunnel => [vec![Secure(identity.clone())], good()].concat(),
+            _ => secured(&identity),
+        };
+        let (_fake, at) = Fake::start(1, 0, vec![script]).await;
+        let trust = nobody().with_named(identity.roots()).unwrap();
+        let relay = relay(zone(), at.port(), trust);
+        let forwarder = Destination::Forwarder(Forwarder {
+            host: "mx1.example.org".to_owned(),
+            port: at.port(),
+            protocol: Protocol::Smtp,
+            tls,
+            login: None,
+        });
+        let deliveries = deliver_to(&relay, &forwarder, &["b@example.org"]).await;
+        assert_eq!(statuses(&deliveries), [expected], "{tls:?}");
+    }
+    let trust = nobody().with_named(identity.roots()).unwrap();
+    let system = trust.config(&trust::Verification::Authorities).unwrap();
+    let named = trust.config(&trust::Verification::Named).unwrap();
+    assert!(!Arc::ptr_eq(&system, &named));
+}
+
+#[tokio::test]
+async fn dane_is_for_hosts_of_the_operator_too() {
+    let identity = Identity::new("somebody.else.example");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&identity.leaf).unwrap();
+    let key = parsed.tbs_certificate.subject_pki.raw;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
+    for (signed, data, security) in [
+        (
+            "example.org",
+            digest.as_ref().to_vec(),
+            "DANE: TLSA records",
+        ),
+        ("example.net", vec![0; 32], "opportunistic"),
+    ] {
+        let (_fake, at) = Fake::start(1, 0, vec![secured(&identity)]).await;
+        let name = format!("_{}._tcp.mx1.example.org", at.port());
+        let record = Tlsa {
+            usage: 3,
+            selector: 1,
+            matching: 1,
+            data,
+        };
+        let zone = zone().with_tlsa(&name, record).secure(signed);
+        let relay = relay(zone, at.port(), nobody());
+        let forwarder = Destination::Forwarder(Forwarder {
+            host: "mx1.example.org".to_owned(),
+            port: at.port(),
+            protocol: Protocol::Smtp,
+            tls: TlsMode::Opportunistic,
+            login: None,
+        });
+        let deliveries = deliver_to(&relay, &forwarder, &["b@example.org"]).await;
+        assert_eq!(statuses(&deliveries), ["delivered"]);
+        assert_eq!(deliveries[0].remote.as_ref().unwrap().security, security);
+    }
 }

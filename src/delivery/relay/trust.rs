@@ -5,10 +5,12 @@ use crate::dns::Tlsa;
 use crate::mail::TlsSession;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
+use std::path::Path;
 use std::sync::Arc;
 
 /// How the certificate of a server is looked at.
@@ -16,8 +18,10 @@ use std::sync::Arc;
 pub(super) enum Verification {
     /// Not at all: TLS against those who only listen (RFC 7435).
     None,
-    /// By name, against the authorities that we trust.
+    /// By name, against the authorities of the system.
     Authorities,
+    /// By name, against the authorities for hosts that an operator named.
+    Named,
     /// Against TLSA records, all of them usable.
     Dane(Vec<Tlsa>),
 }
@@ -33,12 +37,44 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
+/// Why a file names no authorities.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It cannot be read, or not as PEM.
+    #[error("{0}")]
+    Unreadable(pem::Error),
+    /// It holds no certificate.
+    #[error("holds no certificate")]
+    Empty,
+    /// One of its certificates can be nobody's authority.
+    #[error("holds a certificate that cannot be used: {0}")]
+    Unfit(rustls::Error),
+}
+
+/// The authorities whose certificates stand in the PEM file at `path`.
+///
+/// # Errors
+/// There are none, or one of them cannot be used.
+pub fn authorities(path: &Path) -> Result<RootCertStore, AuthoritiesError> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path).map_err(AuthoritiesError::Unreadable)?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(AuthoritiesError::Unreadable)?;
+        roots.add(certificate).map_err(AuthoritiesError::Unfit)?;
+    }
+    match roots.is_empty() {
+        true => Err(AuthoritiesError::Empty),
+        false => Ok(roots),
+    }
+}
+
 /// The authorities that we trust, and the configurations made from them.
 #[derive(Clone, Debug)]
 pub struct Trust {
     provider: Arc<CryptoProvider>,
     unverified: Arc<ClientConfig>,
     verified: Arc<ClientConfig>,
+    named: Arc<ClientConfig>,
 }
 
 impl Trust {
@@ -74,10 +110,25 @@ impl Trust {
         let verified = builder()?
             .with_root_certificates(authorities)
             .with_no_client_auth();
+        let verified = Arc::new(verified);
         Ok(Self {
             unverified: Arc::new(unverified),
-            verified: Arc::new(verified),
+            named: Arc::clone(&verified),
+            verified,
             provider,
+        })
+    }
+
+    /// Believes `authorities`, and nobody else, of hosts that an operator named. What the world says of itself (MTA-STS)
+    /// is verified as before.
+    ///
+    /// # Errors
+    /// [`TrustError::Tls`].
+    pub fn with_named(self, authorities: RootCertStore) -> Result<Self, TrustError> {
+        let Self { verified, .. } = Self::new(authorities)?;
+        Ok(Self {
+            named: verified,
+            ..self
         })
     }
 
@@ -89,6 +140,7 @@ impl Trust {
         Ok(match verification {
             Verification::None => Arc::clone(&self.unverified),
             Verification::Authorities => Arc::clone(&self.verified),
+            Verification::Named => Arc::clone(&self.named),
             Verification::Dane(records) => {
                 let verifier = dane::Verifier::new(records.clone(), Arc::clone(&self.provider));
                 let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))

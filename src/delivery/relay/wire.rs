@@ -4,9 +4,12 @@ use super::trust;
 use crate::mail::TlsSession;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -26,6 +29,21 @@ impl Wire {
             Self::Tls(stream) => stream.read_buf(input).await,
             Self::Unix(stream) => stream.read_buf(input).await,
         }
+    }
+
+    /// Whether nothing has come, not even the end. What has come is lost: the connection is of no use then.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        let mut octet = [0];
+        let mut buffer = ReadBuf::new(&mut octet);
+        poll_fn(|context| {
+            let read = match self {
+                Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+                Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, &mut buffer),
+                Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            };
+            Poll::Ready(read.is_pending())
+        })
+        .await
     }
 
     pub(super) async fn write(&mut self, octets: &[u8]) -> io::Result<()> {

@@ -1,21 +1,27 @@
 //! What rules can call: one file for each namespace. The doc comment above each function is its entry in the manual.
 
 mod auth;
+mod cmd;
 mod code;
+mod csv;
 mod ctx;
+mod dns;
 mod envelop;
 mod fs;
 mod log;
 mod msg;
 mod net;
 mod objects;
+mod options;
 mod state;
 mod time;
+pub(super) mod transport;
 mod unix;
 mod utils;
 
 use crate::authentication::BackEnd;
 use crate::script::Diagnostic;
+use crate::services::Outcome;
 use rhai::{Engine, FuncRegistration, Module, Shared, exported_module};
 use std::path::Path;
 
@@ -34,6 +40,9 @@ pub(super) fn register(
 ) -> Result<(), Diagnostic> {
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
+    engine.register_type_with_name::<cmd::SharedCommand>("command");
+    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_global_module(Shared::new(exported_module!(objects::functions)));
     objects::register_file(engine, root);
     log::register(engine, log_file).map_err(|error| Diagnostic {
@@ -50,14 +59,18 @@ pub(super) fn register(
     })?;
     for (name, module) in [
         ("auth", auth::module(users)),
+        ("cmd", exported_module!(cmd::functions)),
         ("code", code),
+        ("csv", exported_module!(csv::functions)),
         ("ctx", exported_module!(ctx::functions)),
+        ("dns", exported_module!(dns::functions)),
         ("envelop", exported_module!(envelop::functions)),
         ("fs", exported_module!(fs::functions)),
         ("msg", exported_module!(msg::functions)),
         ("net", exported_module!(net::functions)),
         ("state", exported_module!(state::functions)),
         ("time", exported_module!(time::functions)),
+        ("transport", exported_module!(transport::functions)),
         ("unix", exported_module!(unix::functions)),
         ("utils", exported_module!(utils::functions)),
     ] {
@@ -91,8 +104,11 @@ pub(super) fn codes() -> impl Iterator<Item = (&'static str, String)> {
 pub(super) fn summary(namespace: &str) -> &'static str {
     let file = match namespace {
         "auth" => include_str!("auth.rs"),
+        "cmd" => include_str!("cmd.rs"),
         "code" => include_str!("code.rs"),
+        "csv" => include_str!("csv.rs"),
         "ctx" => include_str!("ctx.rs"),
+        "dns" => include_str!("dns.rs"),
         "envelop" => include_str!("envelop.rs"),
         "fs" => include_str!("fs.rs"),
         "global" => include_str!("objects.rs"),
@@ -100,6 +116,7 @@ pub(super) fn summary(namespace: &str) -> &'static str {
         "net" => include_str!("net.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
+        "transport" => include_str!("transport.rs"),
         "unix" => include_str!("unix.rs"),
         "utils" => include_str!("utils.rs"),
         _ => "",

@@ -4,6 +4,7 @@
 mod calls;
 mod codes;
 
+use super::api;
 use super::file::Shape;
 use crate::script::{Diagnostic, Fault, line_and_column};
 use calls::Vocabulary;
@@ -60,7 +61,8 @@ fn review_one(engine: &Engine, path: &Path, ast: &AST) -> Vec<Diagnostic> {
             let found = vocabulary
                 .fault_of_call(call)
                 .or_else(|| contradiction(call))
-                .or_else(|| negated_item(call));
+                .or_else(|| negated_item(call))
+                .or_else(|| bad_target(call));
             faults.extend(found.map(|fault| (position, fault)));
         }
         if let [.., ASTNode::Expr(Expr::Variable(variable, _, position))] = nodes {
@@ -140,6 +142,16 @@ fn negated_item(call: &FnCallExpr) -> Option<Fault> {
             "`not` binds tighter than `in`",
             "write a not in b, or not (a in b)",
         )),
+        _ => None,
+    }
+}
+
+/// A transport that is written out and leads nowhere.
+fn bad_target(call: &FnCallExpr) -> Option<Fault> {
+    match (root(&call.namespace), call.args.as_slice()) {
+        ("transport", [.., Expr::StringConstant(target, _)]) => {
+            api::transport::check(&call.name, target)
+        }
         _ => None,
     }
 }

@@ -107,7 +107,7 @@ fn send(server: &mut Server, messages: Vec<(Message, Vec<u8>)>, piece: usize) ->
         protocol: Protocol::Smtp,
         name: "client.example".to_owned(),
         starttls: StartTls::Offered,
-        credentials: None,
+        login: None,
         confidential: false,
     });
     let mut outcomes = Vec::new();

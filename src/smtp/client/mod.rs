@@ -10,7 +10,7 @@
 //! A session that ended well can take the next message: RSET goes first (RFC 5321 §4.1.1.5), which costs no time where
 //! the server takes commands in groups (RFC 2920).
 
-mod credentials;
+mod authentication;
 mod encoder;
 mod message;
 mod offer;
@@ -18,12 +18,11 @@ mod reader;
 mod step;
 mod transaction;
 
-pub use credentials::{Credentials, CredentialsError};
 pub use encoder::Encoder;
 pub use message::{Forward, Message, Outcome, Survey};
 pub use step::{Awaiting, Content, Handshake, Options, Protocol, Ready, StartTls, Step};
 
-use self::credentials::Login;
+use self::authentication::Exchange;
 use self::offer::Offer;
 use self::reader::Reader;
 use self::transaction::Transaction;
@@ -37,7 +36,7 @@ enum State {
     Helo,
     StartTls,
     Handshake,
-    Authentication(Login),
+    Authentication(Exchange),
     Ready,
     Transaction,
     Quit,
@@ -171,7 +170,7 @@ impl Client {
                 _ => self.end(&Outcome::unusable(&reply)),
             }),
             State::StartTls => Some(self.starttls_answered(&reply)),
-            State::Authentication(login) => Some(self.authentication_answered(login, &reply)),
+            State::Authentication(exchange) => Some(self.authentication_answered(exchange, &reply)),
             State::Transaction => self.transaction_answered(&reply),
             State::Quit => {
                 self.state = State::Closed;
@@ -254,30 +253,30 @@ impl Client {
     }
 
     fn authenticate(&mut self) -> Step {
-        let Some(credentials) = &self.options.credentials else {
+        let Some(login) = &self.options.login else {
             return self.ready();
         };
         if !self.secured && !self.options.confidential {
             return self.unauthenticated("credentials are not shown on a connection without TLS");
         }
-        match Login::begin(&self.offer) {
-            Some(login) => {
-                self.state = State::Authentication(login);
-                Step::Send(login.command(credentials))
+        match Exchange::begin(&self.offer) {
+            Some(exchange) => {
+                self.state = State::Authentication(exchange);
+                Step::Send(exchange.command(login))
             }
             None => self.unauthenticated("the server offers no way to authenticate that we know"),
         }
     }
 
-    fn authentication_answered(&mut self, login: Login, reply: &Reply) -> Step {
-        let Some(credentials) = &self.options.credentials else {
+    fn authentication_answered(&mut self, exchange: Exchange, reply: &Reply) -> Step {
+        let Some(login) = &self.options.login else {
             return self.ready();
         };
-        match (reply.code(), login.next()) {
+        match (reply.code(), exchange.next()) {
             (235, _) => self.ready(),
             (334, Some(next)) => {
                 self.state = State::Authentication(next);
-                Step::Send(next.command(credentials))
+                Step::Send(next.command(login))
             }
             _ => {
                 let text = format!("our credentials were refused: {}", message::flat(reply));

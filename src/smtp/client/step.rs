@@ -1,6 +1,7 @@
 //! What passes between a client and its caller: options in, steps out.
 
-use super::{Credentials, Outcome};
+use super::Outcome;
+use crate::mail::Login;
 
 /// Which protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ pub struct Options {
     /// Whether to ask for TLS.
     pub starttls: StartTls,
     /// Who to be, before any message is given away.
-    pub credentials: Option<Credentials>,
+    pub login: Option<Login>,
     /// Whether nobody else can read the connection, by TLS from the first octet or because it stays on this machine;
-    /// without that, or TLS, credentials are not shown.
+    /// without that, or TLS, a password is not shown.
     pub confidential: bool,
 }
 

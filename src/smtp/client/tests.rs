@@ -1,6 +1,6 @@
 use super::*;
 use crate::mail::dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, Login, ReversePath};
 use proptest::prelude::*;
 
 fn address(text: &str) -> Address {
@@ -23,7 +23,7 @@ fn options() -> Options {
         protocol: Protocol::Smtp,
         name: "client.example".to_owned(),
         starttls: StartTls::Offered,
-        credentials: None,
+        login: None,
         confidential: false,
     }
 }
@@ -323,7 +323,7 @@ fn required_tls_is_not_done_without() {
 #[test]
 fn credentials_are_shown_to_those_who_may_see_them() {
     let with = |confidential| Options {
-        credentials: Some(Credentials::new("tim", "secret").unwrap()),
+        login: Some(Login::new("tim", "secret").unwrap()),
         confidential,
         ..options()
     };

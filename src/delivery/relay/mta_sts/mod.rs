@@ -11,7 +11,7 @@ pub(crate) use policy::{Mode, Policy};
 use super::trust::Trust;
 use crate::dns::Resolver;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Domains whose policies are remembered.
@@ -24,7 +24,7 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(300);
 pub(super) struct Policies {
     trust: Trust,
     port: u16,
-    known: Mutex<HashMap<String, Known>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +42,16 @@ impl Policies {
         Self {
             trust,
             port,
-            known: Mutex::default(),
+            known: Arc::default(),
+        }
+    }
+
+    /// The same memory, for a relay that fetches otherwise.
+    pub(super) fn renewed(&self, trust: Trust, port: u16) -> Self {
+        Self {
+            trust,
+            port,
+            known: Arc::clone(&self.known),
         }
     }
 

@@ -1,0 +1,40 @@
+//! Why a service gives no answer, and what to do about it.
+
+use std::time::Duration;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It took longer than it may.
+    #[error("gave no answer within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// It is not there, or does not let us in.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// It has understood, and does not want to.
+    #[error("refuses: {0}")]
+    Refused(String),
+    /// A program is to run as somebody whom the server is not.
+    #[error("is to run as {0:?}, and the server is somebody else")]
+    SomebodyElse(String),
+    /// A file that is written by rules and no longer is what it should be.
+    #[error("cannot be read or written: {0}")]
+    File(String),
+    /// The thread that waits cannot be started, or what it ran came to no end.
+    #[error("cannot be waited for: {0}")]
+    Runtime(String),
+}
+
+impl Error {
+    /// What an operator can do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::TimedOut(_) => "see why it is slow, or give it a longer timeout",
+            Self::Unreachable(_) => "see that it is there and that the server may use it",
+            Self::Refused(_) => "correct what it is asked",
+            Self::SomebodyElse(_) => "leave the user out: commands run as the server does",
+            Self::File(_) => "check the file, and that the server may use it",
+            Self::Runtime(_) => "see the log of the system for what it has run out of",
+        }
+    }
+}

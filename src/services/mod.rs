@@ -1,0 +1,24 @@
+//! Whom rules may ask: databases, files of records, commands.
+//!
+//! What is asked here answers in its own time, or never, so every question has a time limit, and whoever asks waits in a
+//! thread: [`within`] runs what is asynchronous for those who are not. Knows nothing of mail, nor of the rule language.
+//!
+//! | file | what |
+//! |---|---|
+//! | `command` | a program, run without a shell |
+//! | `records` | a file of comma-separated values (RFC 4180) |
+//! | `runtime` | the thread that waits for sockets and processes |
+//! | `error` | why there is no answer |
+//!
+//! Invariants: nobody is asked before the first question, so that a service that is down stops no start; what comes back
+//! is bounded in size; a question that fails leaves nothing behind that the next one stumbles over.
+
+mod command;
+mod error;
+mod records;
+mod runtime;
+
+pub use command::{Command, Outcome};
+pub use error::Error;
+pub use records::{Access, Records};
+pub use runtime::within;
