@@ -123,7 +123,11 @@ pub(super) fn summary(namespace: &str) -> &'static str {
     };
     let line = file.lines().next().unwrap_or_default();
     let line = line.trim_start_matches("//! ");
-    let summary = line.split_once(": ").map_or(line, |(_, summary)| summary);
+    let named = line.starts_with('`');
+    let summary = line
+        .split_once(": ")
+        .filter(|_| named)
+        .map_or(line, |(_, summary)| summary);
     summary
         .split(". ")
         .next()
