@@ -11,6 +11,9 @@
     # For clients that name no server.
     tls.useACMEHost = "mx.example.com";
 
+    # Users of this machine send with their passwords.
+    saslauthd.enable = true;
+
     settings.server = {
       message_size_limit = "50MB";
       smtp.rcpt_count_max = 100;

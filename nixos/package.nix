@@ -1,8 +1,10 @@
 {
+  installShellFiles,
   lib,
   openssl,
   python3,
   rustPlatform,
+  stdenv,
 }:
 
 let
@@ -16,6 +18,7 @@ rustPlatform.buildRustPackage {
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
+      ../.ci/run
       ../Cargo.lock
       ../Cargo.toml
       ../README.md
@@ -33,12 +36,23 @@ rustPlatform.buildRustPackage {
     python3
   ];
 
-  # For distributions that are not NixOS: `systemctl link`, or copy.
-  postInstall = ''
-    install -D -m 444 -t $out/lib/systemd/system nixos/systemd/*.service nixos/systemd/*.socket
-    install -D -m 444 nixos/systemd/vsmtp.sysusers.conf $out/lib/sysusers.d/vsmtp.conf
-    substituteInPlace $out/lib/systemd/system/vsmtp.service --replace-fail /usr/bin/vsmtp $out/bin/vsmtp
-  '';
+  nativeBuildInputs = [ installShellFiles ];
+
+  # The plain unit files are for distributions that are not NixOS: `systemctl link`, or copy.
+  postInstall =
+    lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+      $out/bin/vsmtp man >vsmtp.1
+      installManPage vsmtp.1
+      for shell in bash fish zsh; do
+        $out/bin/vsmtp completions $shell >vsmtp.$shell
+      done
+      installShellCompletion vsmtp.{bash,fish,zsh}
+    ''
+    + ''
+      install -D -m 444 -t $out/lib/systemd/system nixos/systemd/*.service nixos/systemd/*.socket
+      install -D -m 444 nixos/systemd/vsmtp.sysusers.conf $out/lib/sysusers.d/vsmtp.conf
+      substituteInPlace $out/lib/systemd/system/vsmtp.service --replace-fail /usr/bin/vsmtp $out/bin/vsmtp
+    '';
 
   meta = {
     inherit (manifest) description;

@@ -66,6 +66,8 @@
     Group = "vsmtp";
     StateDirectory = "vsmtp";
     StateDirectoryMode = "0750";
+    # The control socket lies here: everybody may send mail by it, and no more.
+    RuntimeDirectory = "vsmtp";
     UMask = "0027";
     # A session holds a descriptor, a delivery up to three.
     LimitNOFILE = 65536;

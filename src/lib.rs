@@ -16,9 +16,12 @@
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
+//! | 4 | [`control`] | what the programs of this machine ask: the queue, looked at and changed |
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
+//! | 5 | [`manual`] | the manual page and the completions of shells |
+//! | 5 | [`units`] | the units for systemd, to install where there is no package |
 //! | 5 | [`simulate`] | policy without a server: what rules would do, told line by line |
 //!
 //! # The path of a message
@@ -46,10 +49,12 @@
 
 pub mod authentication;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod dns;
 pub mod mail;
+pub mod manual;
 pub mod queue;
 pub mod quickstart;
 pub mod rules;
@@ -59,3 +64,4 @@ pub mod services;
 pub mod simulate;
 pub mod smtp;
 pub mod tls;
+pub mod units;

@@ -3,17 +3,33 @@
 //! Exit codes are those of sysexits(3): 0 stopped when told to, or nothing wrong; 78 the configuration is wrong; what
 //! else keeps a start from happening: see `vsmtp::daemon::Error::exit_code`. 2 is a wrong command line.
 
-use clap::{Args, Parser, Subcommand};
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod commands;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use commands::queue;
+use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 use vsmtp::config::Loaded;
 use vsmtp::mail::Service;
 use vsmtp::rules::Manual;
 use vsmtp::script::Diagnostic;
-use vsmtp::{config, daemon, quickstart, simulate};
+use vsmtp::units::{self, Outcome};
+use vsmtp::{config, daemon, manual, quickstart, simulate};
 
 /// As clap has it.
 const WRONG_COMMAND_LINE: u8 = 2;
@@ -51,6 +67,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at the queue of the daemon, and change it.
+    Queue(queue::Arguments),
     /// The manual of the rule language: every directive, stage, function, object and code.
     HelpRules {
         /// A namespace (ctx), a function (ctx::helo, helo), a directive (rule), a stage or a code [default: a list of all].
@@ -67,6 +85,26 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Write the units that run this program under systemd, with as few rights as it needs.
+    InstallUnits {
+        #[command(flatten)]
+        configuration: Root,
+        /// Where the system is: the files go to etc/systemd/system and etc/sysusers.d below.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Replace files that are there and differ, instead of leaving them and saying so.
+        #[arg(long)]
+        force: bool,
+        /// Show the files instead of writing them.
+        #[arg(long, conflicts_with_all = ["root", "force"])]
+        print: bool,
+    },
+    /// The manual page, for packages.
+    #[command(hide = true)]
+    Man,
+    /// The completions of a shell, for packages.
+    #[command(hide = true)]
+    Completions { shell: Shell },
 }
 
 #[derive(Subcommand)]
@@ -85,6 +123,10 @@ struct Root {
 }
 
 fn main() -> ExitCode {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    if program.is_some_and(|program| program.ends_with("vqueue")) {
+        return queue::run(queue::Arguments::parse());
+    }
     match Arguments::parse().command {
         Command::Serve(root) => serve(&root.config, |_| {}),
         Command::Check {
@@ -96,6 +138,18 @@ fn main() -> ExitCode {
             ConfigCommand::Show(root) => show(&root.config, config::show),
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
+        Command::Queue(arguments) => queue::run(arguments),
+        Command::InstallUnits {
+            configuration,
+            root,
+            force,
+            print,
+        } => install_units(&configuration.config, (!print).then_some(&root), force),
+        Command::Man => match manual::page(&Arguments::command()) {
+            Ok(page) => write(&page),
+            Err(error) => fail(error),
+        },
+        Command::Completions { shell } => write(&manual::completions(&Arguments::command(), shell)),
         Command::HelpRules { name } => help_rules(name.as_deref()),
         Command::Simulate(arguments) => simulate(&arguments),
         Command::Quickstart { dir } => {
@@ -104,10 +158,7 @@ fn main() -> ExitCode {
                 Ok(demo) => serve(demo.root(), |addresses| {
                     say(io::stdout(), demo.guide(addresses));
                 }),
-                Err(error) => {
-                    say(io::stderr(), error);
-                    ExitCode::from(EX_CANTCREAT)
-                }
+                Err(error) => fail(error),
             }
         }
     }
@@ -155,6 +206,67 @@ fn show(root: &Path, render: fn(&Loaded) -> String) -> ExitCode {
     }
     say(io::stdout(), render(&loaded).trim_end());
     ExitCode::SUCCESS
+}
+
+/// Writes the units below `root`, or shows them where there is none.
+fn install_units(configuration: &Path, root: Option<&PathBuf>, force: bool) -> ExitCode {
+    let paths = env::current_exe().and_then(|program| Ok((program, absolute(configuration)?)));
+    let (program, configuration) = match paths {
+        Ok(paths) => paths,
+        Err(error) => return fail(error),
+    };
+    let units = match units::units(&program, &configuration) {
+        Ok(units) => units,
+        Err(error) => return fail(error),
+    };
+    if units::is_hidden(&program) {
+        let program = program.display();
+        let advice = "the service will not see it there: copy it to /usr/local/bin first";
+        say(io::stderr(), format_args!("warning: {program}: {advice}"));
+    }
+    let Some(root) = root else {
+        for unit in units {
+            say(
+                io::stdout(),
+                format_args!("# /{}\n{}", unit.path, unit.text),
+            );
+        }
+        return ExitCode::SUCCESS;
+    };
+    let mut code = ExitCode::SUCCESS;
+    for unit in units {
+        match units::install(&unit, root, force) {
+            Ok((path, Outcome::Kept)) => {
+                let advice = "kept, though it differs: look at --print, or replace it with --force";
+                say(io::stderr(), format_args!("{}: {advice}", path.display()));
+                code = ExitCode::from(EX_CANTCREAT);
+            }
+            Ok((path, outcome)) => {
+                let outcome = match outcome {
+                    Outcome::Written => "written",
+                    Outcome::Replaced => "replaced",
+                    Outcome::Unchanged | Outcome::Kept => "unchanged",
+                };
+                say(io::stdout(), format_args!("{}: {outcome}", path.display()));
+            }
+            Err(error) => return fail(error),
+        }
+    }
+    code
+}
+
+/// Text that a program reads: octets as they are.
+fn write(text: &[u8]) -> ExitCode {
+    let mut output = io::stdout();
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+fn fail(error: impl Display) -> ExitCode {
+    say(io::stderr(), error);
+    ExitCode::from(EX_CANTCREAT)
 }
 
 fn help_rules(name: Option<&str>) -> ExitCode {

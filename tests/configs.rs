@@ -60,6 +60,7 @@ fn host() -> Environment {
     Environment {
         host_name: "mx.example.com".into(),
         state_directory: None,
+        runtime_directory: None,
         cores: 4,
         journald: false,
         sockets: false,

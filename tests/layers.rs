@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         "delivery",
         &["smtp", "mail", "rules", "queue", "tls", "dns"],
     ),
+    ("control", &["mail", "queue", "delivery::quarantine"]),
     (
         "config",
         &[
@@ -59,11 +60,14 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "daemon",
         &[
-            "config", "delivery", "dns", "mail", "queue", "rules", "script", "server", "smtp",
-            "tls",
+            "config", "control", "delivery", "dns", "mail", "queue", "rules", "script", "server",
+            "smtp", "tls",
         ],
     ),
     ("quickstart", &["mail"]),
+    ("commands", &["config", "control"]),
+    ("manual", &[]),
+    ("units", &[]),
     (
         "simulate",
         &[
@@ -78,9 +82,12 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "main",
         &[
+            "commands",
             "config",
             "daemon",
+            "manual",
             "quickstart",
+            "units",
             "mail::Service",
             "rules::Manual",
             "script::Diagnostic",

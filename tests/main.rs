@@ -23,7 +23,10 @@ mod manual;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod outbound_tls;
+mod packaging;
 mod page;
+mod peers;
 mod properties;
 mod queue;
 mod quickstart;
@@ -37,6 +40,7 @@ mod simulate;
 mod stages;
 mod support;
 mod teaching;
+mod tools;
 mod transport;
 mod wire;
 
@@ -60,7 +64,10 @@ fn main() -> ExitCode {
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        outbound_tls::trials(),
+        packaging::trials(),
         page::trials(),
+        peers::trials(),
         properties::trials(),
         queue::trials(),
         quickstart::trials(),
@@ -73,6 +80,7 @@ fn main() -> ExitCode {
         simulate::trials(),
         stages::trials(),
         teaching::trials(),
+        tools::trials(),
         transport::trials(),
         wire::trials(),
     ]

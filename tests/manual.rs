@@ -19,7 +19,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// What operators rely on, by namespace.
-const LANGUAGE: [(&str, &str); 19] = [
+const LANGUAGE: [(&str, &str); 20] = [
     (
         "ctx",
         "client_address client_ip client_port server_address server_ip server_port connection_timestamp server_name \
@@ -40,6 +40,7 @@ const LANGUAGE: [(&str, &str); 19] = [
     ),
     ("cmd", "build"),
     ("csv", "connect"),
+    ("sqlite", "connect"),
     ("net", "rg_192 rg_172 rg_10 non_routable"),
     ("fs", "write dump"),
     ("time", "now date"),
@@ -47,7 +48,7 @@ const LANGUAGE: [(&str, &str); 19] = [
     ("unix", "user_exist hostname"),
     (
         "",
-        "ip4 ip6 rg4 rg6 address fqdn identifier regex file code log in",
+        "ip4 ip6 rg4 rg6 address fqdn identifier regex file code log in query",
     ),
     (
         "code",

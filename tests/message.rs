@@ -83,10 +83,10 @@ impl World {
             domains,
             log: None,
             saslauthd: PathBuf::new(),
-            listed: None,
-            limits: Limits::default(),
             dns: Default::default(),
             identity: Default::default(),
+            listed: None,
+            limits: Limits::default(),
         };
         let rules = Rules::load(&options, Arc::new(ours)).unwrap();
         Self {

@@ -41,10 +41,10 @@ fn errors() -> impl Iterator<Item = Trial> {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: PathBuf::new(),
-                listed: None,
-                limits: Limits::default(),
                 dns: Default::default(),
                 identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+                listed: None,
+                limits: Limits::default(),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -106,10 +106,10 @@ impl World {
             app: folder.path().join("app"),
             log: Some(folder.path().join("app.log")),
             saslauthd: folder.path().join("mux"),
-            listed: None,
-            limits: Limits::default(),
             dns: Default::default(),
             identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+            listed: None,
+            limits: Limits::default(),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),

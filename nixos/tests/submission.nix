@@ -1,11 +1,16 @@
-# The ports of users: no mail in the name of a domain of ours without authentication, and none for elsewhere.
+# The ports of users: their passwords are those of the machine; without one nobody sends in the name of a domain of ours, and
+# nothing goes elsewhere.
 {
   name = "vsmtp-submission";
 
-  nodes.machine.imports = [
-    ./support/node.nix
-    (import ./support/test-domain.nix "example.com")
-  ];
+  nodes.machine = {
+    imports = [
+      ./support/node.nix
+      (import ./support/test-domain.nix "example.com")
+      (import ./support/test-domain.nix "example.org")
+    ];
+    services.vsmtp.saslauthd.enable = true;
+  };
 
   testScript = builtins.readFile ./submission.py;
 }

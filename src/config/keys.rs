@@ -2,7 +2,7 @@
 //! values from a script, or to write them down.
 
 use super::kind::{self, Choice, Kind, List, Optional};
-use super::{Backend, Config, Dkim, Domain, Interfaces, Logs, System};
+use super::{Backend, Config, Dkim, Domain, Interfaces, Logs, System, control_default};
 use crate::delivery::ReportLimits;
 use crate::script::Limits;
 use crate::tls::{KeyPair, Version};
@@ -58,6 +58,8 @@ fn server<V: Visitor>(v: &mut V, config: &mut Config) {
     v.section("queues", |v| {
         queues(v, &mut config.queue, &mut config.delivery.reports);
     });
+    let control = control_default(config.runtime_directory.as_ref(), &config.queue.dirpath);
+    v.derived("control", kind::File, &mut config.control, control);
     v.section("tls", |v| server_tls(v, &mut config.tls));
     v.section("smtp", |v| {
         smtp(v, &mut config.server, &mut config.rules.saslauthd);

@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: tls::Options,
     /// `server.queues`
     pub queue: queue::Options,
+    /// `server.control`: the socket for the programs of this machine.
+    pub control: PathBuf,
     /// `server.dns`
     pub dns: dns::Options,
     /// `server.delivery`
@@ -70,6 +72,8 @@ pub struct Config {
     pub domains: Arc<mail::Domains>,
     /// The enabled domains by name, as their files say.
     pub hosted: BTreeMap<String, Domain>,
+    /// The folder that systemd has made for sockets (`RuntimeDirectory=`).
+    pub runtime_directory: Option<PathBuf>,
 }
 
 /// `server.interfaces`: where to listen when systemd passes no sockets.
@@ -186,6 +190,7 @@ impl Config {
             .unwrap_or_else(|| "/var/spool/vsmtp".into());
         Self {
             version_requirement: None,
+            control: control_default(environment.runtime_directory.as_ref(), &spool),
             server: server_defaults(environment),
             interfaces: Interfaces::defaults(environment),
             system: System {
@@ -231,16 +236,23 @@ impl Config {
                 app: PathBuf::new(),
                 log: None,
                 saslauthd: "/run/saslauthd/mux".into(),
-                listed: None,
-                limits: Limits::default(),
                 dns: dns::Options::default(),
                 identity: Default::default(),
+                listed: None,
+                limits: Limits::default(),
             },
             domain_dir: domain::default_folder(root),
             domains: Arc::default(),
             hosted: BTreeMap::new(),
+            runtime_directory: environment.runtime_directory.clone(),
         }
     }
+}
+
+/// In the spool nobody but its owner gets there, in a folder of its own everybody.
+fn control_default(runtime_directory: Option<&PathBuf>, spool: &Path) -> PathBuf {
+    let folder = runtime_directory.map_or(spool, PathBuf::as_path);
+    folder.join("control")
 }
 
 impl Interfaces {

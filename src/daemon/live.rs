@@ -136,6 +136,7 @@ impl Live {
             system: self.config.system.clone(),
             logs: self.config.logs.clone(),
             queue: self.config.queue.clone(),
+            control: self.config.control.clone(),
             delivery: self.config.delivery.clone(),
             ..prepared.config
         };
@@ -196,6 +197,7 @@ fn of_the_start(before: &Config, after: &Config) -> Vec<&'static str> {
         ("server.system", before.system != after.system),
         ("server.logs", before.logs != after.logs),
         ("server.queues", before.queue != after.queue),
+        ("server.control", before.control != after.control),
         ("app", before.delivery != after.delivery),
     ]
     .into_iter()

@@ -15,12 +15,14 @@ mod sockets;
 
 pub use prepare::{Prepared, check_without_host, prepare};
 
+use crate::control::{self, Desk};
 use crate::delivery::relay::TrustError;
 use crate::mail::Service;
 use crate::queue::{self, Queue};
 use crate::script::Limits;
 use crate::{delivery, server};
 use live::Live;
+use nix::unistd::geteuid;
 use privileges::Identity;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -60,13 +62,16 @@ pub fn run(
         privileges::make_folder(path, identity.as_ref())?;
     }
     privileges::make_mail_folder(&config.delivery.mail_dirpath, identity.as_ref())?;
+    if let Some(folder) = config.control.parent() {
+        privileges::make_open_folder(folder, identity.as_ref())?;
+    }
     if let Some(identity) = identity {
         identity.assume()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
-        .thread_stack_size(Limits::STACK)
         .max_blocking_threads(WAITING_THREADS)
+        .thread_stack_size(Limits::STACK)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
@@ -85,6 +90,13 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let queue = Queue::open(&prepared.config.queue)?;
+    let control = control::Socket::bind(&prepared.config.control).await?;
+    let desk = Desk {
+        queue: queue.clone(),
+        spool: prepared.config.queue.dirpath.clone(),
+        app: prepared.config.delivery.dirpath.clone(),
+        owner: geteuid().as_raw(),
+    };
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
     let relay = outbound::relay(&prepared, &addresses, None)?;
@@ -100,8 +112,10 @@ async fn serve(
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
     let relay = Arc::clone(&live.relay);
-    let sending = delivery::run(queue, domains, rules, relay, mailboxes, told(stopped));
-    let work = async { tokio::join!(receiving, sending) };
+    let shutdown = told(stopped.clone());
+    let sending = delivery::run(queue, domains, rules, relay, mailboxes, shutdown);
+    let asked = control::run(control, desk, told(stopped));
+    let work = async { tokio::join!(receiving, sending, asked) };
     tokio::pin!(work);
 
     on_ready(&addresses);
@@ -183,6 +197,9 @@ pub enum Error {
     /// The spool cannot be opened.
     #[error("cannot open the queue (server.queues.dirpath): {0}")]
     Queue(#[from] queue::Error),
+    /// The control socket cannot be made.
+    #[error("cannot listen to the programs of this machine (server.control): {0}")]
+    Control(#[from] control::SocketError),
     /// The TLS library refuses its own defaults.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -211,6 +228,7 @@ impl Error {
             }
             Self::Privileges(privileges::Error::Folder { .. }) | Self::Log(_) => EX_CANTCREAT,
             Self::Privileges(_) => EX_NOPERM,
+            Self::Control(_) => EX_CANTCREAT,
             Self::Queue(_) => EX_IOERR,
             Self::Trust(_) => EX_OSERR,
             Self::Ended => EX_SOFTWARE,

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config, Environment, Loaded};
 use crate::delivery::relay::{self, AuthoritiesError};
+use crate::dns;
 use crate::rules::Rules;
 use crate::script::Diagnostic;
 use crate::tls::{self, Tls};
@@ -54,6 +55,9 @@ pub(super) fn prepare_in(
     let authorities = ca.map(relay::authorities).transpose();
     if let Err(error) = &authorities {
         errors.push(authorities_error(&loaded, error));
+    }
+    if let Err(error) = loaded.config.dns.check_anchor() {
+        errors.push(anchor_error(&loaded, &error));
     }
     match (tls, rules, authorities) {
         (Ok((tls, oddities)), Ok(rules), Ok(authorities)) if errors.is_empty() => {
@@ -136,6 +140,21 @@ fn tls_diagnostic(
         position,
         what: format!("{path}: {what}"),
         remedy: remedy.to_owned(),
+    }
+}
+
+fn anchor_error(loaded: &Loaded, error: &dns::AnchorError) -> Diagnostic {
+    let path = "server.dns.options.trust_anchor";
+    let (file, position) = loaded.origin(None, path);
+    let anchor = loaded.config.dns.trust_anchor.as_deref();
+    Diagnostic {
+        file: Some(file),
+        position,
+        what: format!(
+            "{path}: {}: {error}",
+            anchor.unwrap_or(Path::new("")).display()
+        ),
+        remedy: "name a file with the DNSKEY records of the root, or leave it out".to_owned(),
     }
 }
 

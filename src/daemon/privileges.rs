@@ -155,13 +155,22 @@ fn find_group(name: &str, key: &'static str) -> Result<Gid, Error> {
 /// Makes `path` and what is missing above it, for the eyes of the user alone. What exists is left as it is: its owner had
 /// reasons.
 pub fn make_folder(path: &Path, identity: Option<&Identity>) -> Result<(), Error> {
+    make(path, 0o700, identity)
+}
+
+/// [`make_folder`], for what everybody may get at.
+pub fn make_open_folder(path: &Path, identity: Option<&Identity>) -> Result<(), Error> {
+    make(path, 0o755, identity)
+}
+
+fn make(path: &Path, mode: u32, identity: Option<&Identity>) -> Result<(), Error> {
     let failed = |error| Error::Folder {
         path: path.to_owned(),
         error,
     };
     let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
     let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
+    builder.recursive(true).mode(mode);
     builder.create(path).map_err(failed)?;
     if let Some(identity) = identity {
         missing

@@ -104,7 +104,8 @@ fn write_temporary(
     file.sync_data()
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
+/// Makes what was renamed into or removed from a folder durable.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -21,12 +21,12 @@ mod mbox;
 mod name;
 mod notice;
 mod outbound;
-mod quarantine;
 mod route;
 mod screening;
 mod worker;
 
 pub mod next_hops;
+pub mod quarantine;
 pub mod relay;
 
 pub use backscatter::ReportLimits;

@@ -14,7 +14,7 @@ use super::screening::Cleared;
 use super::{Options, relay};
 use crate::mail::dsn::Action;
 use crate::mail::{Domains, MessageId, Status};
-use crate::queue::{self, Entry, Outcome, Queue, State};
+use crate::queue::{self, Entry, LastError, Outcome, Queue, State};
 use crate::rules::Rules;
 use crate::smtp::client;
 use arc_swap::ArcSwap;
@@ -229,7 +229,8 @@ impl Worker {
                 return;
             }
         }
-        self.insist(entry, || self.queue.settle(entry, &outcomes))
+        let entry = with_errors(entry, attempts);
+        self.insist(&entry, || self.queue.settle(&entry, &outcomes))
             .await;
     }
 
@@ -292,4 +293,19 @@ impl Worker {
         }
         Record { outcomes, notice }
     }
+}
+
+/// The entry with what each attempt that is made again failed for.
+fn with_errors(entry: &Entry, attempts: &[Attempt]) -> Entry {
+    let (mut entry, now) = (entry.clone(), Timestamp::now());
+    for attempt in attempts {
+        if let attempt::Result::Done(client::Outcome::Deferred(status, reason), _) = &attempt.result
+            && let Some(pending) = entry.pending.get_mut(attempt.index)
+        {
+            let host = attempt.remote.as_ref().map(|remote| remote.host.clone());
+            let error = LastError::new(now, status.to_string(), reason.clone(), host);
+            pending.last_error = Some(error);
+        }
+    }
+    entry
 }

@@ -91,6 +91,21 @@ impl Due {
         self.state().claimed.insert(id)
     }
 
+    /// As [`Due::claim`], also for a message that was ready and that nobody has taken yet.
+    pub fn seize(&self, id: MessageId) -> bool {
+        let mut state = self.state();
+        match state.ready.iter().position(|entry| entry.id == id) {
+            Some(at) => state.ready.remove(at).is_some(),
+            None => state.claimed.insert(id),
+        }
+    }
+
+    /// Whether somebody has taken the message and not settled it yet.
+    pub fn is_taken(&self, id: MessageId) -> bool {
+        let state = self.state();
+        state.claimed.contains(&id) && state.ready.iter().all(|entry| entry.id != id)
+    }
+
     /// A message that was taken can be taken again, if the index names it.
     pub fn release(&self, id: MessageId) {
         self.state().claimed.remove(&id);
@@ -284,6 +299,20 @@ mod tests {
         assert_eq!(index.take_all(10), Vec::<u64>::new());
         index.due.filed(DueKey::new(at(10), MessageId(1)));
         assert_eq!(index.take_all(10), [1]);
+    }
+
+    #[test]
+    fn what_is_ready_can_be_seized_and_what_is_taken_cannot() {
+        let index = Index::default();
+        (1..=2).for_each(|id| index.file(id, 10));
+        assert_eq!(index.read_on(10), Next::Ready);
+        assert_eq!(index.due.take().unwrap().id, MessageId(1));
+        let seized = [1, 2, 2, 3].map(|id| index.due.seize(MessageId(id)));
+        assert_eq!(seized, [false, true, false, true]);
+        assert!(index.due.take().is_none());
+        index.due.release(MessageId(2));
+        index.due.filed(DueKey::new(at(10), MessageId(2)));
+        assert_eq!(index.take_all(10), [2]);
     }
 
     #[test]

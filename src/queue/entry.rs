@@ -68,6 +68,26 @@ pub struct Pending {
     /// What is still to be decided about it.
     #[serde(default, skip_serializing_if = "Screening::is_ahead")]
     pub screening: Screening,
+    /// Held by an operator: nothing but an operator makes it due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+/// Why an attempt failed, for whoever looks at the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// The enhanced status code (RFC 3463), as `4.4.1`.
+    pub status: String,
+    /// What the server said, or what kept us from asking it.
+    pub text: String,
+    /// The server; `None`: the failure is ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// What is still to be decided about a recipient's copy before it leaves. The queue keeps it for those who decide.
@@ -97,6 +117,8 @@ impl Pending {
             due: Some(now),
             warned: false,
             screening,
+            held: false,
+            last_error: None,
         }
     }
 }
@@ -125,6 +147,22 @@ pub enum State {
     Postponed,
     /// Wait without being tried, until `Queue::wake`.
     Held,
+}
+
+impl LastError {
+    /// What is kept of a text: it is written again with each attempt, and a server may say a lot.
+    const TEXT_MAX: usize = 500;
+
+    /// `text`, without its end where it is long.
+    pub fn new(at: Timestamp, status: String, mut text: String, host: Option<String>) -> Self {
+        text.truncate(text.floor_char_boundary(Self::TEXT_MAX));
+        Self {
+            at,
+            status,
+            text,
+            host,
+        }
+    }
 }
 
 impl Entry {

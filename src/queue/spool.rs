@@ -14,7 +14,7 @@ use super::Error;
 use crate::mail::MessageId;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,19 @@ impl Spool {
         Ok(Self {
             root: root.to_owned(),
             bodies: bodies.into(),
+            _lock: lock,
+        })
+    }
+
+    /// A spool whose store lies below `view`, and whose bodies are those of the spool below `root`: nothing is made there.
+    /// [`Error::Locked`] when a daemon has it open; [`Error::Io`] when there is none.
+    pub fn view(root: &Path, view: &Path) -> Result<Self, Error> {
+        let path = root.join("lock");
+        let lock = File::open(&path).map_err(Error::at(&path))?;
+        take(&lock, root).map_err(Error::at(&path))??;
+        Ok(Self {
+            root: view.to_owned(),
+            bodies: root.join("bodies").into(),
             _lock: lock,
         })
     }
@@ -216,11 +229,12 @@ fn id_of(path: &Path) -> Option<MessageId> {
     (id.to_string() == name).then_some(id)
 }
 
-/// Other folders are those of other parts of the server, which keep their state below the same root.
+/// Folders and sockets are those of other parts of the server, which keep their state below the same root.
 fn name_foreign_files(root: &Path) -> io::Result<()> {
     for file in std::fs::read_dir(root)? {
         let file = file?;
-        if !file.file_type()?.is_dir() && file.file_name() != "lock" {
+        let kind = file.file_type()?;
+        if !kind.is_dir() && !kind.is_socket() && file.file_name() != "lock" {
             let path = file.path();
             tracing::warn!(path = %path.display(), "foreign file in the spool is left alone");
         }

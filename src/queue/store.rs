@@ -29,7 +29,7 @@ pub(super) trait Store: Send + Sync {
 }
 
 /// An id, and its entry if that can be understood.
-pub(super) type Listed = (MessageId, Option<Entry>);
+pub type Listed = (MessageId, Option<Entry>);
 
 /// One change of the store. `filed` is where the due index named the message before.
 #[derive(Debug)]

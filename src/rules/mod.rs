@@ -44,7 +44,7 @@ pub use stage::Stage;
 use crate::authentication::{BackEnd, Listed, Saslauthd};
 use crate::dns::{self, Resolver};
 use crate::mail::Domains;
-use crate::script::{self, Diagnostic, Limits};
+use crate::script::{self, Diagnostic, Limits, Literals};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
 use rhai::{Engine, OptimizationLevel};
@@ -69,14 +69,14 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// `server.smtp.auth.saslauthd`: the socket of the daemon that verifies the users of this machine.
     pub saslauthd: PathBuf,
-    /// Users in place of those of the machine, for a simulation.
-    pub listed: Option<Listed>,
-    /// `app.vsl.limits`: what one run of one rule may use up.
-    pub limits: Limits,
     /// `server.dns`: whom `dns::` asks.
     pub dns: dns::Options,
     /// `server.system.user` and `group`: whom the server runs as, and so do its commands.
     pub identity: (String, String),
+    /// Users in place of those of the machine, for a simulation.
+    pub listed: Option<Listed>,
+    /// `app.vsl.limits`: what one run of one rule may use up.
+    pub limits: Limits,
 }
 
 /// Every rule, compiled once, shared by all sessions.
@@ -99,7 +99,7 @@ impl Rules {
     /// # Errors
     /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
     pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        let resolver: Arc<dyn Resolver> = Arc::new(resolver(&options.dns).map_err(|e| vec![e])?);
+        let resolver = resolver(&options.dns).map_err(|error| vec![error])?;
         let engine = engine(options, &resolver).map_err(|error| vec![error])?;
         let filter = load_if_present(&engine, &options.filter);
         let of_domains = DomainRules::load(&engine, &options.domains);
@@ -161,6 +161,7 @@ fn engine(options: &Options, resolver: &Arc<dyn Resolver>) -> Result<Engine, Dia
         user,
         group,
         resolver: Arc::clone(resolver),
+        literals: Literals::of(&mut engine),
     };
     setting.install(&mut engine);
     let users = match &options.listed {
@@ -172,13 +173,16 @@ fn engine(options: &Options, resolver: &Arc<dyn Resolver>) -> Result<Engine, Dia
     Ok(engine)
 }
 
-fn resolver(options: &dns::Options) -> Result<dns::System, Diagnostic> {
-    dns::System::start(options).map_err(|error| Diagnostic {
-        file: None,
-        position: None,
-        what: format!("there is no resolver: {error}"),
-        remedy: "see server.dns".to_owned(),
-    })
+fn resolver(options: &dns::Options) -> Result<Arc<dyn Resolver>, Diagnostic> {
+    match dns::System::start(options) {
+        Ok(resolver) => Ok(Arc::new(resolver)),
+        Err(error) => Err(Diagnostic {
+            file: None,
+            position: None,
+            what: format!("there is no resolver: {error}"),
+            remedy: "see server.dns".to_owned(),
+        }),
+    }
 }
 
 impl fmt::Debug for Rules {

@@ -8,6 +8,7 @@
 
 mod diagnostic;
 mod limits;
+mod literals;
 mod modules;
 mod natives;
 mod nesting;
@@ -17,6 +18,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Fault, cause, diagnose, line_and_column};
 pub use limits::{Limits, stamp};
+pub use literals::Literals;
 pub use source::Sources;
 pub use wait::wait;
 

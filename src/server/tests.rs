@@ -51,10 +51,10 @@ impl Server {
             app: folder.path().join("app"),
             log: None,
             saslauthd: folder.path().join("mux"),
-            listed: None,
-            limits: Default::default(),
             dns: Default::default(),
             identity: Default::default(),
+            listed: None,
+            limits: Default::default(),
         };
         let queue = Queue::open(&queue::Options {
             dirpath: folder.path().join("spool"),

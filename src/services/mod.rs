@@ -7,6 +7,9 @@
 //! |---|---|
 //! | `command` | a program, run without a shell |
 //! | `records` | a file of comma-separated values (RFC 4180) |
+//! | `value` | what every SQL database is asked, and answers |
+//! | `sqlite` | a database in a file |
+//! | `pool` | a bounded number of connections |
 //! | `runtime` | the thread that waits for sockets and processes |
 //! | `error` | why there is no answer |
 //!
@@ -15,10 +18,15 @@
 
 mod command;
 mod error;
+mod pool;
 mod records;
 mod runtime;
+mod sqlite;
+mod value;
 
 pub use command::{Command, Outcome};
 pub use error::Error;
 pub use records::{Access, Records};
 pub use runtime::within;
+pub use sqlite::Sqlite;
+pub use value::{Bounds, Database, Table, Value};

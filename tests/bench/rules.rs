@@ -84,6 +84,8 @@ fn measure(rules: &str) -> Duration {
         app: folder.path().join("app"),
         log: None,
         saslauthd: folder.path().join("mux"),
+        dns: Default::default(),
+        identity: Default::default(),
         listed: None,
         limits: Limits::default(),
         dns: Default::default(),

@@ -19,7 +19,7 @@ use std::time::Instant;
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_vsmtp");
 
 /// What systemd would set, or read from the machine that the tests run on.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 10] = [
     "NOTIFY_SOCKET",
     "LISTEN_PID",
     "LISTEN_FDS",
@@ -29,6 +29,7 @@ const FOREIGN: [&str; 9] = [
     "JOURNAL_STREAM",
     "INVOCATION_ID",
     "STATE_DIRECTORY",
+    "RUNTIME_DIRECTORY",
 ];
 
 pub fn is_root() -> bool {

@@ -16,10 +16,10 @@ pub fn options(root: &Path) -> Options {
         app: root.join("app"),
         log: None,
         saslauthd: root.join("mux"),
-        listed: None,
-        limits: Limits::default(),
         dns: Default::default(),
         identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+        listed: None,
+        limits: Limits::default(),
     }
 }
 

@@ -1,12 +1,13 @@
 """What the scripts of our tests say to a server: `python3 /etc/vsmtp-test-client COMMAND …`, standard library only.
 
-send      one message; prints the reply that settled it. Status 0 when that was 250 after the final dot
+send      one message; prints the reply that settled it, and before that the one to AUTH. Status 0 when the message was taken
 upgrade   MAIL in clear, which must be refused for now; then STARTTLS on the same connection and two messages
 load      clients one after the other, until /tmp/enough exists; then /tmp/load.json says how each connection ended, and what
           was acknowledged
 """
 
 import argparse
+import base64
 import json
 import os
 import smtplib
@@ -54,6 +55,21 @@ class Client(smtplib.SMTP):
         self.helo_resp = self.ehlo_resp = None
         expect(250, self.ehlo())
 
+    def authenticate(self):
+        """AUTH with what the options say, in the two ways that servers have. Raises Refused with what is no success."""
+        options = self._options
+        user, password = options.user.encode(), options.password.encode()
+        if options.mechanism == "PLAIN":
+            return self.respond(235, "AUTH PLAIN " + encode(b"\0" + user + b"\0" + password))
+        self.respond(334, "AUTH LOGIN")
+        self.respond(334, encode(user))
+        return self.respond(235, encode(password))
+
+    def respond(self, code, line):
+        reply = self.docmd(line)
+        expect(code, reply)
+        return reply
+
     def message(self, identifier):
         """One transaction. Raises Refused with the first reply that is no success."""
         options = self._options
@@ -76,6 +92,10 @@ def expect(code, reply):
         raise Refused(reply)
 
 
+def encode(octets):
+    return base64.b64encode(octets).decode()
+
+
 def show(reply):
     return f"{reply[0]} {reply[1].decode(errors='replace')}"
 
@@ -83,6 +103,8 @@ def show(reply):
 def send(options):
     try:
         client = Client(options)
+        if options.user is not None:
+            print(show(client.authenticate()))
         print(show(client.message(options.id or uuid.uuid4())))
         client.quit()
     except (Refused, smtplib.SMTPConnectError) as refused:
@@ -160,6 +182,9 @@ def main():
     parser.add_argument("--to", default="jane@example.com")
     parser.add_argument("--body", default="Hello")
     parser.add_argument("--id")
+    parser.add_argument("--user", help="to authenticate as")
+    parser.add_argument("--password", default="")
+    parser.add_argument("--mechanism", choices=["PLAIN", "LOGIN"], default="PLAIN")
     parser.add_argument("--workers", type=int, default=8)
     options = parser.parse_args()
     return {"send": send, "upgrade": upgrade, "load": load}[options.command](options)

@@ -1,6 +1,7 @@
 # Configurations that must not work, each with what its author has to be told, and one that must.
 #
 #   refusals.NAME   { wrong = a derivation that cannot be evaluated or built; message = part of what is said about it; }
+#   accepted.NAME   configurations that are good
 #   example         what nixos/example.nix comes to
 { lib, pkgs }:
 let
@@ -27,8 +28,10 @@ let
       throw (lib.concatStringsSep "\n" failed)
     else
       # Whatever is wrong with a unit is wrong with the system, too.
-      lib.seq (builtins.toJSON config.systemd.services.vsmtp.serviceConfig)
-        config.environment.etc.vsmtp.source;
+      lib.seq (builtins.toJSON [
+        config.systemd.services.vsmtp.serviceConfig
+        (lib.mapAttrs (_: socket: socket.listenStreams) config.systemd.sockets)
+      ]) config.environment.etc.vsmtp.source;
 
   vsmtp = settings: {
     services.vsmtp = {
@@ -65,6 +68,22 @@ in
         rules.filter = "#{ mail: [ rule ] }";
       };
     };
+    rule-in-list = refusal {
+      message = "services.vsmtp.rules.filter: filter.vsl:";
+      module = vsmtp {
+        rules.filter = [
+          ./greeting.vsl
+          "#{ mail: [ rule ] }"
+        ];
+      };
+    };
+    rule-for-users = refusal {
+      message = "services.vsmtp.rules.filter: filter.vsl:";
+      module = vsmtp {
+        saslauthd.enable = true;
+        rules.filter = "#{ mail: [ rule ] }";
+      };
+    };
     rule-stage = refusal {
       message = "services.vsmtp.rules.filter: filter.vsl";
       module = vsmtp {
@@ -81,6 +100,34 @@ in
       message = "server.tls.handshake_timout";
       module = vsmtp {
         settings.server.tls.handshake_timout = "1s";
+      };
+    };
+    extra-config = refusal {
+      message = "services.vsmtp.settings and extraConfig: conf.d/config.vsl:";
+      module = vsmtp {
+        extraConfig = "config.server.smtp.rcpt_count_max = many;";
+      };
+    };
+    extra-domain-config = refusal {
+      message = ''services.vsmtp.domains."example.com": domain-enabled/example.com/config.vsl:'';
+      module = domain {
+        extraConfig = "config.mailboxes = nobody;";
+      };
+    };
+    module = refusal {
+      message = ''services.vsmtp.modules."objects/networks": objects/networks.vsl:'';
+      module = vsmtp {
+        modules."objects/networks" = "export const OFFICE = rg4(";
+        rules.filter = ''
+          import "objects/networks" as networks;
+          #{}
+        '';
+      };
+    };
+    config-dir = refusal {
+      message = "services.vsmtp.configDir: ";
+      module = vsmtp {
+        configDir = ./.;
       };
     };
     wrong-type = refusal {
@@ -122,6 +169,15 @@ in
         };
       };
     };
+    domain-key-in-store = refusal {
+      message = ''services.vsmtp.domains."example.com".settings.tls.private_key'';
+      module = domain {
+        settings.tls = {
+          certificate = "/var/lib/certificate.pem";
+          private_key = ./evaluations.nix;
+        };
+      };
+    };
     dkim-key-in-store = refusal {
       message = ''services.vsmtp.domains."example.com".dkim.privateKey'';
       module = domain {
@@ -132,6 +188,12 @@ in
       message = "services.vsmtp.credentials";
       module = vsmtp {
         credentials.password = ./evaluations.nix;
+      };
+    };
+    credential-name = refusal {
+      message = "services.vsmtp.credentials: names are made of letters";
+      module = vsmtp {
+        credentials."a/b" = "/var/lib/secrets/password";
       };
     };
     certificate-without-key = refusal {
@@ -171,6 +233,18 @@ in
         transport = "pigeon";
       };
     };
+    transport-port = refusal {
+      message = ''services.vsmtp.domains."example.com": domain-enabled/example.com/config.vsl:'';
+      module = domain {
+        transport = "smtp://mx.example.net:smtp";
+      };
+    };
+    transport-password = refusal {
+      message = ''services.vsmtp.domains."example.com".transport: everyone can read the Nix store'';
+      module = domain {
+        transport = "smtps://jane:secret@smart.example.net";
+      };
+    };
     mailbox = refusal {
       message = ''services.vsmtp.domains."example.com".mailboxes'';
       module = domain {
@@ -193,6 +267,12 @@ in
       message = "services.vsmtp.settings.server.interfaces";
       module = vsmtp {
         settings.server.interfaces.addr = [ "0.0.0.0:25" ];
+      };
+    };
+    listen = refusal {
+      message = "services.vsmtp.listen.smtp";
+      module = vsmtp {
+        listen.smtp = [ "localhost" ];
       };
     };
     nowhere = refusal {
@@ -221,6 +301,20 @@ in
     };
   };
 
+  accepted = {
+    alone = configuration (vsmtp { });
+    transports = configuration (vsmtp {
+      domains = lib.mapAttrs (_: transport: { inherit transport; }) {
+        "maildir.example" = "maildir";
+        "mbox.example" = "mbox";
+        "store.example" = "lmtp:unix:/run/dovecot2/lmtp";
+        "remote-store.example" = "lmtp:[2001:db8::1]:24";
+        "behind.example" = "smtp://mx.behind.example:2525?tls=required";
+        "secret.example" = "smtps://mx.secret.example";
+      };
+    });
+  };
+
   example =
     let
       inherit (system ../../example.nix) config;
@@ -230,6 +324,9 @@ in
       configuration = configuration ../../example.nix;
       facts = {
         inherit (unit) after wants;
+        groups = unit.serviceConfig.SupplementaryGroups;
+        saslauthd = config.systemd.services.saslauthd.serviceConfig;
+        pam = config.security.pam.services ? smtp;
         credentials = unit.serviceConfig.LoadCredential;
         ports = config.networking.firewall.allowedTCPPorts;
         renewals = lib.mapAttrs (_: certificate: certificate.postRun) config.security.acme.certs;

@@ -115,7 +115,8 @@ class Machine:
         etc.mkdir(exist_ok=True)
         (etc / "machine-id").write_text(os.urandom(16).hex() + "\n")
         (etc / "hostname").write_text(self.name + "\n")
-        (etc / "hosts").write_text(self._site.hosts)
+        if not (etc / "hosts").exists():
+            (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         layers = f"lowerdir={self._site.base},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, self._root)
 
@@ -272,7 +273,8 @@ class Machine:
 
 
 class Site:
-    """The machines of one test, on a network of their own (192.168.1.0/24, machine n has address n)."""
+    """The machines of one test, on a network of their own: 192.168.1.0/24, machine n has address n, in the order of their
+    names, as in the NixOS test framework, whose hosts files the nodes bring with them."""
 
     def __init__(self, base, binary, nodes):
         """`nodes`: name → folders that are laid over the Debian tree `base`, later ones over earlier ones."""
@@ -281,9 +283,6 @@ class Site:
         self.folder = Path(tempfile.mkdtemp(prefix="vsmtp-test-"))
         self._prefix = f"vsmtp{os.getpid()}"
         addresses = {name: f"192.168.1.{number}" for number, name in enumerate(sorted(nodes), 1)}
-        self.hosts = "127.0.0.1 localhost\n::1 localhost\n" + "".join(
-            f"{address} {name}\n" for name, address in addresses.items()
-        )
         self.machines = [Machine(name, self, files, addresses[name]) for name, files in sorted(nodes.items())]
 
     def namespace(self, name):
@@ -300,6 +299,9 @@ class Site:
             run("ip", "-n", own, "link", "add", "eth1", "type", "veth", "peer", "name", port, "netns", switch)
             run("ip", "-n", switch, "link", "set", port, "master", "br0", "up")
             run("ip", "-n", own, "addr", "add", f"{machine.address}/24", "dev", "eth1")
+            # The hosts files have both. Where the kernel has no IPv6, clients go on to the other.
+            address = ["ip", "-n", own, "addr", "add", f"2001:db8:1::{number + 1}/64", "dev", "eth1", "nodad"]
+            subprocess.run(address, check=False, stderr=subprocess.DEVNULL)
             for device in ("lo", "eth1"):
                 run("ip", "-n", own, "link", "set", device, "up")
         return self

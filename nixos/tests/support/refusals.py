@@ -23,9 +23,11 @@ def check(nix):
 
 
 def example(nix):
-    built = nix("build", "--no-link", "--print-build-logs", f"{PREFIX}.example.configuration")
-    if built.returncode != 0:
-        return [f"the example: {built.stderr}"]
+    accepted = json.loads(nix("eval", "--json", f"{PREFIX}.accepted", "--apply", "builtins.attrNames").stdout)
+    for name in [*(f"accepted.{name}" for name in accepted), "example.configuration"]:
+        built = nix("build", "--no-link", "--print-build-logs", f"{PREFIX}.{name}")
+        if built.returncode != 0:
+            return [f"{name}: {built.stderr}"]
     facts = json.loads(nix("eval", "--json", f"{PREFIX}.example.facts").stdout)
     acme = {"acme-mx.example.com.service", "acme-example.org.service"}
     key = "example.org.key:/var/lib/acme/example.org/key.pem"
@@ -33,6 +35,12 @@ def example(nix):
         "waits for its certificates": acme <= set(facts["after"]) and acme <= set(facts["wants"]),
         "gets its keys as credentials": key in facts["credentials"],
         "opens its ports": {25, 465, 587} <= set(facts["ports"]),
+        "asks saslauthd, which nobody else can": (
+            {"saslauthd.service"} <= set(facts["after"])
+            and facts["groups"] == ["saslauthd"] == [facts["saslauthd"]["Group"]]
+            and facts["saslauthd"]["RuntimeDirectoryMode"] == "0750"
+            and facts["pam"]
+        ),
         "restarts after a renewal": all("try-restart vsmtp.service" in run for run in facts["renewals"].values()),
     }
     return [f"the example: it is not so that it {what}: {facts}" for what, so in expectations.items() if not so]

@@ -5,14 +5,19 @@
 #   NODE/etc/…                  environment.etc; the test client is left out, nixos/tests/run adds it as it is now
 #   NODE/usr/lib/sysusers.d/…   users and groups
 #
-# Nothing in there refers to the Nix store: our own program is in /opt/vsmtp, all others are those of the distribution.
+# The same goes for saslauthd, which our module starts. For certificates of ACME see render-acme.nix. Nothing in there refers
+# to the Nix store: our own program is in /opt/vsmtp, all others are those of the distribution, and single files are in
+# /etc/vsmtp-test-files.
 {
   lib,
   pkgs,
   test,
 }:
 let
-  ours = lib.filterAttrs (name: _: lib.hasPrefix "vsmtp" name && name != "vsmtp-test-client");
+  ours = lib.filterAttrs (
+    name: _:
+    (lib.hasPrefix "vsmtp" name || lib.hasPrefix "saslauthd" name) && name != "vsmtp-test-client"
+  );
 
   renderUnit =
     name: unit:
@@ -50,6 +55,20 @@ let
     echo 'u ${user.name} - "${user.description}" ${user.home}' >>usr/lib/sysusers.d/vsmtp.conf
   '';
 
+  renderGroup = group: ''
+    echo 'g ${group.name} -' >>usr/lib/sysusers.d/vsmtp.conf
+  '';
+
+  # The network that the test framework gives the node.
+  renderNetwork =
+    networking:
+    ''
+      printf '%s\n' '127.0.0.1 localhost' '::1 localhost' ${lib.escapeShellArg networking.extraHosts} >etc/hosts
+    ''
+    + lib.concatMapStrings (address: ''
+      echo 'nameserver ${address}' >>etc/resolv.conf
+    '') networking.nameservers;
+
   renderNode =
     name: node:
     let
@@ -59,20 +78,31 @@ let
       throw "node ${name}: ${lib.concatStringsSep "\n" failed}"
     else
       ''
-        mkdir -p $out/${name}/usr/lib/sysusers.d
+        mkdir -p $out/${name}/etc $out/${name}/usr/lib/sysusers.d
         cd $out/${name}
       ''
+      + renderNetwork node.networking
       + lib.concatStrings (lib.mapAttrsToList renderUnit (ours node.systemd.units))
       + lib.concatMapStrings renderFile (lib.attrValues (ours node.environment.etc))
-      + lib.concatMapStrings renderUser (lib.attrValues (ours node.users.users));
+      + lib.concatMapStrings renderUser (lib.attrValues (ours node.users.users))
+      + lib.concatMapStrings renderGroup (lib.attrValues (ours node.users.groups))
+      + import ./render-acme.nix { inherit lib pkgs node; }
+      + ''
+        grep -rlZ '^X-.*-Triggers=' . | xargs -0r sed -i '/^X-.*-Triggers=/d'
+        for file in $(grep -rhoE '${builtins.storeDir}/[a-z0-9]{32}-[^/ :"]+' . | sort -u); do
+          if [ -f "$file" ]; then
+            install -D -m 644 "$file" "etc/vsmtp-test-files/$(basename "$file" | cut -c 34-)"
+          fi
+        done
+      '';
 in
 pkgs.runCommand "vsmtp-test-nodes-${test.config.name}" { } ''
   ${lib.concatStrings (lib.mapAttrsToList renderNode test.config.nodes)}
   cd $out
   grep -rlZ ${builtins.storeDir} . | xargs -0r sed -i -E '
-    /^X-(Restart|Reload)-Triggers=/d
     s#${builtins.storeDir}/[a-z0-9]{32}-vsmtp-[0-9][^/]*/#/opt/vsmtp/#g
     s#${builtins.storeDir}/[a-z0-9]{32}-[^/ :"]*/#/usr/#g
+    s#${builtins.storeDir}/[a-z0-9]{32}-#/etc/vsmtp-test-files/#g
   '
   ! grep -rn ${builtins.storeDir} .
 ''

@@ -86,6 +86,21 @@ NESTED = [
     {word: word for word in ["fn", "let", "rule", "action", "delegate", "this", "is", "in", "Fn", "type_of"]},
 ]
 
+# As users write them, and what each should be.
+EXPRESSIONS = [
+    (r'"\n\r\t\\\"\${x}$${x}"', '\n\r\t\\"${x}$${x}'),
+    ("''it's ''${x} '''quoted''' ''\\t''", "it's ${x} ''quoted'' \t"),
+    ("''\n  two\n    lines\n''", "two\n  lines\n"),
+    ("/srv/mail/key.pem", "/srv/mail/key.pem"),
+    ('/. + "/srv/a b/\\"c\\"/`d`/\\${e}"', '/srv/a b/"c"/`d`/${e}'),
+    ("[ /srv/a /srv/b ]", ["/srv/a", "/srv/b"]),
+    ('{ outPath = "/opt/package"; name = "package"; }', "/opt/package"),
+    ('{ __toString = self: "text"; }', "text"),
+    ("rec { a = null; b.c.d = [ 1 a 2.5 (-3) ]; }", {"a": None, "b": {"c": {"d": [1, None, 2.5, -3]}}}),
+    ("1.0e3", 1000.0),
+    (".5", 0.5),
+]
+
 
 def check(vsl, program, evaluate, seed=None):
     seed = random.randrange(2**32) if seed is None else seed
@@ -93,6 +108,9 @@ def check(vsl, program, evaluate, seed=None):
     fixed = STRINGS + NUMBERS + FLOATS + NESTED
     wanted = fixed + [value_of(chance, 4) for _ in range(400)]
     written = write(vsl, wanted, evaluate)
+    wanted += [value for _, value in EXPRESSIONS]
+    expressions = " ".join(f"({expression})" for expression, _ in EXPRESSIONS)
+    written += evaluate(f"map (import {vsl}).value [ {expressions} ]")
 
     with tempfile.TemporaryDirectory(prefix="vsmtp-values-") as folder:
         bench = Bench(Path(folder), program)

@@ -5,6 +5,7 @@ mod cmd;
 mod code;
 mod csv;
 mod ctx;
+mod database;
 mod dns;
 mod envelop;
 mod fs;
@@ -13,6 +14,7 @@ mod msg;
 mod net;
 mod objects;
 mod options;
+mod sqlite;
 mod state;
 mod time;
 pub(super) mod transport;
@@ -43,6 +45,8 @@ pub(super) fn register(
     engine.register_type_with_name::<cmd::SharedCommand>("command");
     engine.register_type_with_name::<Outcome>("status");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
+    engine.register_type_with_name::<database::SharedDatabase>("database");
+    engine.register_global_module(Shared::new(exported_module!(database::functions)));
     engine.register_global_module(Shared::new(exported_module!(objects::functions)));
     objects::register_file(engine, root);
     log::register(engine, log_file).map_err(|error| Diagnostic {
@@ -68,6 +72,7 @@ pub(super) fn register(
         ("fs", exported_module!(fs::functions)),
         ("msg", exported_module!(msg::functions)),
         ("net", exported_module!(net::functions)),
+        ("sqlite", exported_module!(sqlite::functions)),
         ("state", exported_module!(state::functions)),
         ("time", exported_module!(time::functions)),
         ("transport", exported_module!(transport::functions)),
@@ -114,6 +119,7 @@ pub(super) fn summary(namespace: &str) -> &'static str {
         "global" => include_str!("objects.rs"),
         "msg" => include_str!("msg.rs"),
         "net" => include_str!("net.rs"),
+        "sqlite" => include_str!("sqlite.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
         "transport" => include_str!("transport.rs"),

@@ -65,6 +65,9 @@ fn review_one(engine: &Engine, path: &Path, ast: &AST) -> Vec<Diagnostic> {
                 .or_else(|| bad_target(call));
             faults.extend(found.map(|fault| (position, fault)));
         }
+        if let [.., ASTNode::Expr(Expr::MethodCall(call, position))] = nodes {
+            faults.extend(pasted(call).map(|fault| (*position, fault)));
+        }
         if let [.., ASTNode::Expr(Expr::Variable(variable, _, position))] = nodes {
             let (_, name, namespace, _) = &**variable;
             let position = namespace.path.first().map_or(*position, |root| root.pos);
@@ -135,6 +138,32 @@ fn root(namespace: &Namespace) -> &str {
     namespace.path.first().map_or("", |root| root.name.as_str())
 }
 
+/// A transport that is written out and leads nowhere.
+fn bad_target(call: &FnCallExpr) -> Option<Fault> {
+    match (root(&call.namespace), call.args.as_slice()) {
+        ("transport", [.., Expr::StringConstant(target, _)]) => {
+            api::transport::check(&call.name, target)
+        }
+        _ => None,
+    }
+}
+
+/// A statement for a database that is put together where it is used. It would be refused when mail arrives.
+fn pasted(call: &FnCallExpr) -> Option<Fault> {
+    let first = call.args.first()?;
+    let put_together = match first {
+        Expr::InterpolatedString(..) => true,
+        Expr::FnCall(sum, _) => sum.name == "+",
+        _ => false,
+    };
+    (matches!(call.name.as_str(), "query" | "command") && put_together).then(|| {
+        Fault::new(
+            format!("what {}() runs is put together from pieces", call.name),
+            "write it as one string, and give values as parameters: query(\"… WHERE name = ?\", [name])",
+        )
+    })
+}
+
 /// `not a in b`, which is `(not a) in b`.
 fn negated_item(call: &FnCallExpr) -> Option<Fault> {
     match (call.name.as_str(), call.args.as_slice()) {
@@ -142,16 +171,6 @@ fn negated_item(call: &FnCallExpr) -> Option<Fault> {
             "`not` binds tighter than `in`",
             "write a not in b, or not (a in b)",
         )),
-        _ => None,
-    }
-}
-
-/// A transport that is written out and leads nowhere.
-fn bad_target(call: &FnCallExpr) -> Option<Fault> {
-    match (root(&call.namespace), call.args.as_slice()) {
-        ("transport", [.., Expr::StringConstant(target, _)]) => {
-            api::transport::check(&call.name, target)
-        }
         _ => None,
     }
 }

@@ -1,9 +1,27 @@
-# The unit files of nixos/systemd on a distribution that is not NixOS, put to work as its operator would.
+# A distribution that is not NixOS: the units that the program brings with it, put to work as its operator would.
 client = "python3 /etc/vsmtp-test-client"
+units = "/etc/systemd/system"
 
 machine.wait_for_unit("multi-user.target")
 
+with subtest("the program installs its units"):
+    shown = machine.succeed("vsmtp install-units --print")
+    machine.succeed("vsmtp install-units")
+    for file in ("vsmtp.service", "vsmtp-smtp.socket", "vsmtp-submission.socket", "vsmtp-submissions.socket"):
+        text = machine.succeed(f"cat {units}/{file}")
+        assert f"# {units}/{file}\n{text}" in shown, file
+    program = machine.succeed("readlink --canonicalize $(command -v vsmtp)").strip()
+    assert f"ExecStart={program} serve --config /etc/vsmtp\n" in shown, shown
+
+with subtest("what somebody changed is not written over without a word"):
+    machine.succeed(f"echo '# ours' >>{units}/vsmtp-smtp.socket")
+    assert "vsmtp-smtp.socket: kept" in machine.fail("vsmtp install-units 2>&1")
+    machine.succeed(f"grep -q '^# ours' {units}/vsmtp-smtp.socket")
+    assert "vsmtp-smtp.socket: replaced" in machine.succeed("vsmtp install-units --force")
+    machine.fail(f"grep -q '^# ours' {units}/vsmtp-smtp.socket")
+
 with subtest("systemd finds nothing wrong with them"):
+    machine.succeed("systemctl daemon-reload")
     machine.succeed("systemd-analyze verify vsmtp.service vsmtp-smtp.socket 2>&1")
 
 with subtest("a user, a key for the daemon alone, and it runs"):
