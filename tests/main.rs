@@ -13,6 +13,7 @@ mod authentication;
 mod clients;
 mod configs;
 mod daemon;
+mod databases;
 mod dialogs;
 mod durability;
 mod examples;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         clients::trials(),
         configs::trials(),
         daemon::trials(),
+        databases::trials(),
         dialogs::trials(),
         durability::trials(),
         examples::trials(),

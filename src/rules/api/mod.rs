@@ -1,5 +1,7 @@
 //! What rules can call: one file for each namespace. The doc comment above each function is its entry in the manual.
 
+#[cfg(not(all(feature = "mysql", feature = "postgresql", feature = "redis")))]
+mod absent;
 mod auth;
 mod cmd;
 mod code;
@@ -7,13 +9,21 @@ mod csv;
 mod ctx;
 mod database;
 mod dns;
+#[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
+mod endpoint;
 mod envelop;
 mod fs;
 mod log;
 mod msg;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod net;
 mod objects;
 mod options;
+#[cfg(feature = "postgresql")]
+mod postgresql;
+#[cfg(feature = "redis")]
+mod redis;
 mod sqlite;
 mod state;
 mod time;
@@ -81,7 +91,29 @@ pub(super) fn register(
     ] {
         register_namespace(engine, name, module);
     }
+    register_servers(engine);
     Ok(())
+}
+
+/// The databases behind a server, as far as this build has them.
+fn register_servers(engine: &mut Engine) {
+    #[cfg(feature = "mysql")]
+    let mysql = exported_module!(mysql::functions);
+    #[cfg(not(feature = "mysql"))]
+    let mysql = absent::module("mysql");
+    #[cfg(feature = "postgresql")]
+    let postgresql = exported_module!(postgresql::functions);
+    #[cfg(not(feature = "postgresql"))]
+    let postgresql = absent::module("postgresql");
+    #[cfg(feature = "redis")]
+    let redis = exported_module!(redis::functions);
+    #[cfg(not(feature = "redis"))]
+    let redis = absent::module("redis");
+    #[cfg(feature = "redis")]
+    engine.register_type_with_name::<self::redis::SharedRedis>("redis");
+    register_namespace(engine, "mysql", mysql);
+    register_namespace(engine, "postgresql", postgresql);
+    register_namespace(engine, "redis", redis);
 }
 
 fn register_namespace(engine: &mut Engine, name: &str, mut module: Module) {
