@@ -53,7 +53,7 @@ pub(super) fn register(
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
     engine.register_type_with_name::<cmd::SharedCommand>("command");
-    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<Outcome>("outcome");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_type_with_name::<database::SharedDatabase>("database");
     engine.register_global_module(Shared::new(exported_module!(database::functions)));
@@ -141,15 +141,23 @@ pub(super) fn codes() -> impl Iterator<Item = (&'static str, String)> {
 pub(super) fn summary(namespace: &str) -> &'static str {
     let file = match namespace {
         "auth" => include_str!("auth.rs"),
+        "cmd" => include_str!("cmd.rs"),
         "code" => include_str!("code.rs"),
+        "csv" => include_str!("csv.rs"),
         "ctx" => include_str!("ctx.rs"),
+        "dns" => include_str!("dns.rs"),
         "envelop" => include_str!("envelop.rs"),
         "fs" => include_str!("fs.rs"),
         "global" => include_str!("objects.rs"),
         "msg" => include_str!("msg.rs"),
+        "mysql" => include_str!("mysql.rs"),
         "net" => include_str!("net.rs"),
+        "postgresql" => include_str!("postgresql.rs"),
+        "redis" => include_str!("redis.rs"),
+        "sqlite" => include_str!("sqlite.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
+        "transport" => include_str!("transport.rs"),
         "unix" => include_str!("unix.rs"),
         "utils" => include_str!("utils.rs"),
         _ => "",
