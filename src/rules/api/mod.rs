@@ -53,7 +53,7 @@ pub(super) fn register(
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
     engine.register_type_with_name::<cmd::SharedCommand>("command");
-    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<Outcome>("outcome");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_type_with_name::<database::SharedDatabase>("database");
     engine.register_global_module(Shared::new(exported_module!(database::functions)));
@@ -150,7 +150,10 @@ pub(super) fn summary(namespace: &str) -> &'static str {
         "fs" => include_str!("fs.rs"),
         "global" => include_str!("objects.rs"),
         "msg" => include_str!("msg.rs"),
+        "mysql" => include_str!("mysql.rs"),
         "net" => include_str!("net.rs"),
+        "postgresql" => include_str!("postgresql.rs"),
+        "redis" => include_str!("redis.rs"),
         "sqlite" => include_str!("sqlite.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
