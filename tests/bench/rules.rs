@@ -6,6 +6,7 @@
     clippy::print_stderr,
     missing_docs
 )]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::hint::black_box;
@@ -88,8 +89,6 @@ fn measure(rules: &str) -> Duration {
         identity: Default::default(),
         listed: None,
         limits: Limits::default(),
-        dns: Default::default(),
-        identity: Default::default(),
     };
     let rules = Rules::load(&options, Arc::new(Domains::default())).unwrap();
     let mut policy = Policy::new(rules);
