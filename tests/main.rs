@@ -31,6 +31,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod sendmail;
 mod services;
 mod stages;
 mod support;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        sendmail::trials(),
         services::trials(),
         stages::trials(),
         tools::trials(),
