@@ -186,8 +186,8 @@ mod tests {
         let date = date.to_zoned(TimeZone::UTC);
         assert_eq!(
             submitted(&submitter, &transaction, MessageId(255), &date),
-            "Received: by mx.example.com (from user john, uid 1000)\r\n\
-             \tid 00000000000000ff; Tue, 14 Nov 2023 22:13:20 +0000\r\n"
+            "Received: by mx.example.com (from user john, uid 1000) id 00000000000000ff;\r\n\
+             \tTue, 14 Nov 2023 22:13:20 +0000\r\n"
         );
     }
 
