@@ -368,10 +368,7 @@ fn strangers() {
     };
     stranger(&["john"], "hello\n").success();
     let message = daemon.maildir("home.example", "john").wait_one();
-    assert!(
-        message.contains(&format!("uid {uid}) id ")),
-        "{message}"
-    );
+    assert!(message.contains(&format!("uid {uid}) id ")), "{message}");
     let user = User::from_uid(uid.into())
         .unwrap()
         .map_or(format!("uid{uid}"), |user| user.name);
