@@ -16,6 +16,11 @@ done < <(sed 's/^\t/.\t/' "$options")
 
 echo "services.vsmtp: the configuration cannot be used (it is in $folder):" >&2
 while IFS= read -r line; do
+  # The source of the error above, which needs no option.
+  if [[ $line == ' '* ]]; then
+    printf '%s\n' "$line" >&2
+    continue
+  fi
   file=${line%%:*}
   file=${file#"$folder/"}
   option=${option_of["/$file"]-${option_of["/."]-}}

@@ -110,8 +110,9 @@ let
         default = null;
         example = "lmtp:unix:/run/dovecot2/lmtp";
         description = ''
-          How mail of this domain is delivered: `"maildir"`, `"lmtp:unix:/path"`, `"lmtp:host:port"` or `"smtp://host:port"`.
-          `null` leaves it to the daemon's default, Maildirs below {file}`/var/lib/vsmtp/mail`.
+          How mail of this domain is delivered: `"maildir"`, `"mbox"`, `"lmtp:unix:/path"`, `"lmtp:host:port"`,
+          `"smtp://host:port"` (with `?tls=required` to insist on a certificate that we trust) or `"smtps://host"`. `null` leaves
+          it to the daemon's default, Maildirs below {file}`/var/lib/vsmtp/mail`.
         '';
       };
 

@@ -40,7 +40,10 @@ rustPlatform.buildRustPackage {
 
   # The plain unit files are for distributions that are not NixOS: `systemctl link`, or copy.
   postInstall =
-    lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    ''
+      ln -s vsmtp $out/bin/vqueue
+    ''
+    + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
       $out/bin/vsmtp man >vsmtp.1
       installManPage vsmtp.1
       for shell in bash fish zsh; do

@@ -83,9 +83,12 @@
     PrivateDevices = true;
     PrivateMounts = true;
     PrivateTmp = true;
-    # No rights over any user, and yet their numbers as they are: who hands in mail on this machine stands in its trace.
-    # Where systemd knows only yes and no (before 257), there is no such name space.
-    PrivateUsers = "identity";
+    # Users have no rights, yet stay who they are: the daemon notes whose program hands in mail. systemd before 257 does not
+    # know "identity", and the daemon then cannot tell them apart.
+    PrivateUsers = [
+      true
+      "identity"
+    ];
     ProcSubset = "pid";
     ProtectControlGroups = true;
     ProtectHome = true;

@@ -52,8 +52,9 @@ rec {
     description = "local part of an address (what stands before the @)";
   };
 
-  transport = types.strMatching "maildir|lmtp:unix:/.+|lmtp:[^:/]+:[0-9]+|smtp://[^/]+" // {
-    description = ''transport: "maildir", "lmtp:unix:/path", "lmtp:host:port" or "smtp://host:port"'';
+  # What is wrong behind the first colon the daemon says while Nix builds.
+  transport = types.strMatching "maildir|mbox|lmtp:unix:/.+|lmtp:.+:[0-9]+|smtps?://[^/]+" // {
+    description = ''transport: "maildir", "mbox", "lmtp:unix:/path", "lmtp:host:port", "smtp://host:port" or "smtps://host"'';
   };
 
   ruleFile = types.either (types.addCheck types.path isFile) types.lines // {

@@ -22,6 +22,7 @@
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
 //! | 5 | [`manual`] | the manual page and the completions of shells |
 //! | 5 | [`units`] | the units for systemd, to install where there is no package |
+//! | 5 | [`simulate`] | policy without a server: what rules would do, told line by line |
 //!
 //! # The path of a message
 //!
@@ -60,6 +61,7 @@ pub mod rules;
 pub mod script;
 pub mod server;
 pub mod services;
+pub mod simulate;
 pub mod smtp;
 pub mod tls;
 pub mod units;

@@ -27,12 +27,19 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 use vsmtp::config::Loaded;
 use vsmtp::mail::Service;
+use vsmtp::rules::Manual;
 use vsmtp::script::Diagnostic;
 use vsmtp::units::{self, Outcome};
-use vsmtp::{config, daemon, manual, quickstart};
+use vsmtp::{config, daemon, manual, quickstart, simulate};
 
+/// As clap has it.
+const WRONG_COMMAND_LINE: u8 = 2;
 /// EX_CONFIG of sysexits(3).
 const EX_CONFIG: u8 = 78;
+/// EX_DATAERR of sysexits(3).
+const EX_DATAERR: u8 = 65;
+/// EX_NOINPUT of sysexits(3).
+const EX_NOINPUT: u8 = 66;
 /// EX_CANTCREAT of sysexits(3).
 const EX_CANTCREAT: u8 = 73;
 
@@ -74,6 +81,16 @@ enum Command {
         )]
         arguments: Vec<OsString>,
     },
+    /// The manual of the rule language: every directive, stage, function, object and code.
+    HelpRules {
+        /// A namespace (ctx), a function (ctx::helo, helo), a directive (rule), a stage or a code [default: a list of all].
+        name: Option<String>,
+    },
+    /// Run the rules without a server: on one message that flags describe, or on dialogues, which can be tests.
+    ///
+    /// Tells every stage, every rule with its result and its time, and every reply, as a dialogue that can be kept and
+    /// played again. Leaves with 1 when a dialogue went otherwise than it says.
+    Simulate(simulate::Arguments),
     /// Make a demo with certificates, rules and mailboxes (or take the one that is there), and run it on loopback.
     Quickstart {
         /// Where the demo is [default: vsmtp-demo, for root /var/lib/vsmtp-demo].
@@ -151,6 +168,8 @@ fn main() -> ExitCode {
             Err(error) => fail(error),
         },
         Command::Completions { shell } => write(&manual::completions(&Arguments::command(), shell)),
+        Command::HelpRules { name } => help_rules(name.as_deref()),
+        Command::Simulate(arguments) => simulate(&arguments),
         Command::Quickstart { dir } => {
             let dir = dir.unwrap_or_else(quickstart::default_dir);
             match quickstart::prepare(&dir) {
@@ -268,9 +287,42 @@ fn fail(error: impl Display) -> ExitCode {
     ExitCode::from(EX_CANTCREAT)
 }
 
+fn help_rules(name: Option<&str>) -> ExitCode {
+    let manual = match Manual::new() {
+        Ok(manual) => manual,
+        Err(error) => return refuse(&[error]),
+    };
+    match name.map(|name| manual.find(name)) {
+        None => say(io::stdout(), manual.to_string().trim_end()),
+        Some(Ok(pages)) => say(io::stdout(), pages),
+        Some(Err(unknown)) => {
+            say(io::stderr(), unknown);
+            return ExitCode::from(WRONG_COMMAND_LINE);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn simulate(arguments: &simulate::Arguments) -> ExitCode {
+    match simulate::run(arguments, io::stdout().lock()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(simulate::Error::Configuration(errors)) => refuse(&errors),
+        Err(error) => {
+            say(io::stderr(), &error);
+            ExitCode::from(match error {
+                simulate::Error::Malformed(_) => EX_DATAERR,
+                simulate::Error::Unreadable { .. } => EX_NOINPUT,
+                _ => EX_CANTCREAT,
+            })
+        }
+    }
+}
+
 fn refuse(errors: &[Diagnostic]) -> ExitCode {
     for error in errors {
         say(io::stderr(), error);
+        show_line(error);
     }
     ExitCode::from(EX_CONFIG)
 }
@@ -278,6 +330,14 @@ fn refuse(errors: &[Diagnostic]) -> ExitCode {
 fn list(kind: &str, diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         say(io::stderr(), format_args!("{kind}: {diagnostic}"));
+        show_line(diagnostic);
+    }
+}
+
+/// What begins with white space belongs to the line above it: a program can leave it out.
+fn show_line(diagnostic: &Diagnostic) {
+    if let Some(excerpt) = diagnostic.excerpt() {
+        say(io::stderr(), excerpt);
     }
 }
 

@@ -1,23 +1,12 @@
 //! Dialogues as data: `tests/dialogs/*.smtp`, written as in RFC 5321 appendix D, and the generated ones of
 //! [`smuggling`]. Here each is played against a bare session; [`all`] is for whoever plays them over sockets.
 //!
-//! # The format
+//! They are written as [`vsmtp::simulate::dialogue`] says. Their `P:` lines are what the server is told; see `Setup`:
 //!
 //! ```text
-//! # A comment. The name of the file is the name of the test.
-//! P: recipients 2                    what the server is told; see `Setup`
+//! P: recipients 2
 //! P: refuse rcpt <x@example.com> 550 5.7.1 No
-//! C: EHLO client.example.org         the client sends this and CRLF
-//! C\: NOOP\r\nNO                     the client sends just this: \r \n \t \0 \\ \xHH, \{x*600} repeats x
-//! S: 250 2.0.0 Ok                    the server sends this line; * stands for any text
-//! S/clear: 250-STARTTLS              the same, only where TLS is not active
-//! S: 250...                          the server sends a whole reply with this code, of any number of lines
-//! S: <silence>                       the server says nothing before the client goes on
-//! S: <close>                         the server closes
-//! T: starttls                        the handshake
 //! ```
-//!
-//! The server may never say more than is written: before each `C:` and at the end there has to be silence.
 
 pub mod bare;
 pub mod dialogue;

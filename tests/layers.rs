@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module, and what it may import: a module whole, or single items of one.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("mail", &[]),
     ("dns", &[]),
     ("script", &[]),
@@ -78,6 +78,17 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("manual", &[]),
     ("units", &[]),
     (
+        "simulate",
+        &[
+            "authentication::Listed",
+            "config",
+            "mail",
+            "rules",
+            "script",
+            "smtp",
+        ],
+    ),
+    (
         "main",
         &[
             "commands",
@@ -87,7 +98,9 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "quickstart",
             "units",
             "mail::Service",
+            "rules::Manual",
             "script::Diagnostic",
+            "simulate",
         ],
     ),
 ];

@@ -13,16 +13,21 @@ mod authentication;
 mod clients;
 mod configs;
 mod daemon;
+mod databases;
 mod dialogs;
 mod durability;
+mod examples;
 mod handshake;
 mod layers;
 mod maildir;
+mod manual;
 mod message;
 mod message_on_wire;
 mod notifications;
+mod outbound_tls;
 mod packaging;
 mod page;
+mod peers;
 mod properties;
 mod queue;
 mod quickstart;
@@ -33,8 +38,10 @@ mod rules;
 mod rules_on_wire;
 mod sendmail;
 mod services;
+mod simulate;
 mod stages;
 mod support;
+mod teaching;
 mod tools;
 mod transport;
 mod wire;
@@ -49,16 +56,21 @@ fn main() -> ExitCode {
         clients::trials(),
         configs::trials(),
         daemon::trials(),
+        databases::trials(),
         dialogs::trials(),
         durability::trials(),
+        examples::trials(),
         handshake::trials(),
         layers::trials(),
         maildir::trials(),
+        manual::trials(),
         message::trials(),
         message_on_wire::trials(),
         notifications::trials(),
+        outbound_tls::trials(),
         packaging::trials(),
         page::trials(),
+        peers::trials(),
         properties::trials(),
         queue::trials(),
         quickstart::trials(),
@@ -69,7 +81,9 @@ fn main() -> ExitCode {
         rules_on_wire::trials(),
         sendmail::trials(),
         services::trials(),
+        simulate::trials(),
         stages::trials(),
+        teaching::trials(),
         tools::trials(),
         transport::trials(),
         wire::trials(),

@@ -10,6 +10,7 @@ use vsmtp::mail::{
     Transaction, Transport,
 };
 use vsmtp::rules::{Options, Policy, Rules, Stage, Verdict};
+use vsmtp::script::Limits;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -84,6 +85,8 @@ impl World {
             saslauthd: PathBuf::new(),
             dns: Default::default(),
             identity: Default::default(),
+            listed: None,
+            limits: Limits::default(),
         };
         let rules = Rules::load(&options, Arc::new(ours)).unwrap();
         Self {

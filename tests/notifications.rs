@@ -1,9 +1,8 @@
 //! What senders hear of their mail (RFC 3461), read by a parser that somebody else wrote.
 
-use crate::support::{Client, Configuration, Daemon, Hop, run, trial_with};
+use crate::support::{Client, Configuration, Daemon, Hop, read_report as read, trial_with};
 use libtest_mimic::Trial;
 use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -12,9 +11,11 @@ pub fn trials() -> Vec<Trial> {
         trial("a_hop_with_dsn_gets_the_wishes", handed_on),
         trial("wishes_survive_a_restart", restart),
         trial("an_alias_for_several_is_expanded", expanded),
+        trial("no_rule_meets_an_alias_that_is_expanded", ruled),
         trial("who_wants_to_hear_nothing_hears_nothing", never),
         trial("nobody_is_told_nothing", null_sender),
         trial("delay_is_told_on_request", delay),
+        trial("what_fails_in_this_machine_stays_there", inner),
         trial("the_whole_message_returns_on_request", whole),
         trial("utf_8_needs_other_media_types", international),
         Trial::test("notifications::strangers_are_told_so_much", || {
@@ -40,44 +41,6 @@ fn trial(name: &str, test: fn()) -> Trial {
 /// Whoever connects may send as anybody, to anybody.
 const TRUSTING: &str = r#"#{ connect: [ rule "everybody" || state::faccept() ] }"#;
 const CONTENT: &[u8] = b"Subject: far away\r\nX-Mark: original\r\n\r\nhello\r\n";
-
-/// Reads a report from standard input, and prints what makes it one: the media types of its parts, the groups of fields,
-/// and how the third part begins and ends.
-const READ: &str = r#"
-import sys, email, email.policy
-message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.SMTPUTF8)
-assert not message.defects, message.defects
-assert message.get_content_type() == "multipart/report", message.get_content_type()
-assert message.get_param("report-type") == "delivery-status"
-assert message["Auto-Submitted"].startswith("auto-"), message["Auto-Submitted"]
-for name in ["Date", "From", "To", "Subject", "Message-ID", "MIME-Version"]:
-    assert len(message.get_all(name)) == 1, name
-human, machine, returned = message.get_payload()
-print("subject:", message["Subject"])
-print("types:", *[part.get_content_type() for part in (human, machine, returned)])
-assert human.get_content().strip()
-if machine.get_content_type() == "message/delivery-status":
-    groups = machine.get_payload()
-else:
-    # RFC 6533 is younger than the parser.
-    octets = machine.get_payload(decode=True) or machine.get_payload(0).as_bytes()
-    blocks = [block for block in octets.replace(b"\r\n", b"\n").split(b"\n\n") if block.strip()]
-    groups = [email.message_from_bytes(block, policy=email.policy.SMTPUTF8) for block in blocks]
-for number, group in enumerate(group for group in groups if group.keys()):
-    assert not group.defects, group.defects
-    for name, value in group.items():
-        print(number, f"{name.lower()}:", " ".join(str(value).split()))
-payload = returned.get_payload()
-text = payload if isinstance(payload, str) else payload[0].as_string()
-print("returned:", " ".join(text.split()))
-"#;
-
-fn read(report: &[u8]) -> String {
-    let mut python = Command::new("python3");
-    python.args(["-c", READ]);
-    let report = String::from_utf8(report.to_vec()).unwrap();
-    run(&mut python, &report).success()
-}
 
 /// The one report in Jane's mailbox, as the parser tells it. `parts`: what it must say.
 fn report(daemon: &Daemon, parts: &[&str]) -> String {
@@ -289,6 +252,32 @@ fn expanded() {
     daemon.stop();
 }
 
+/// Rules are asked about recipients together: a deny would be for all of them.
+fn ruled() {
+    let rules = r#"#{
+        mail: [ rule "anybody" || state::accept() ],
+        rcpt: [ rule "to anybody" || state::accept() ],
+        delivery: [ rule "one" || if ctx::rcpt_list().len > 1 { state::deny() } else { state::next() } ],
+    }"#;
+    let configuration = configuration(nobody())
+        .filter(rules)
+        .domain("home.example", |domain| {
+            domain
+                .set(
+                    "aliases",
+                    r#"#{ staff: ["jim@home.example", "john@far.example"] }"#,
+                )
+                .rules("incoming.vsl", rules)
+                .rules("internal.vsl", rules)
+                .rules("outgoing.vsl", rules)
+        });
+    let mut daemon = Daemon::start(configuration);
+    send(&mut daemon, "", &["<staff@home.example> NOTIFY=SUCCESS"]);
+    report(&daemon, &["1 action: expanded\n"]);
+    daemon.maildir("home.example", "jim").wait(1);
+    daemon.stop();
+}
+
 fn never() {
     let hop = refusing();
     let mut daemon = Daemon::start(configuration(hop.address()));
@@ -357,6 +346,28 @@ fn delay() {
         "{said:?}"
     );
     daemon.wait_for_log(&["given up", "to=john@far.example"]);
+    daemon.stop();
+}
+
+/// The path of a socket is for the log.
+fn inner() {
+    let configuration = configuration(nobody())
+        .set("server.queues.delivery.lifetime", "\"1s\"")
+        .domain("store.example", |domain| {
+            domain.set("transport", "\"lmtp:unix:/nonexistent/lmtp\"")
+        });
+    let mut daemon = Daemon::start(configuration);
+    send(&mut daemon, "", &["<john@store.example>"]);
+    let said = report(
+        &daemon,
+        &[
+            "1 action: failed\n",
+            "1 status: 4.4.7\n",
+            "1 diagnostic-code: X-vsmtp; the mailbox could not be reached\n",
+        ],
+    );
+    assert!(!said.contains("nonexistent"), "{said}");
+    daemon.wait_for_log(&["result=\"deferred\"", "/nonexistent/lmtp"]);
     daemon.stop();
 }
 

@@ -10,6 +10,7 @@ use vsmtp::mail::{
     ReversePath, Service, TlsSession, Transaction, Transport,
 };
 use vsmtp::rules::{Options, Policy, Rules, Stage, Verdict};
+use vsmtp::script::Limits;
 
 pub fn trials() -> Vec<Trial> {
     errors().chain(behaviours()).collect()
@@ -42,6 +43,8 @@ fn errors() -> impl Iterator<Item = Trial> {
                 saslauthd: PathBuf::new(),
                 dns: Default::default(),
                 identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+                listed: None,
+                limits: Limits::default(),
             };
             let found: Vec<String> = Rules::load(&options, Arc::new(Domains::default()))
                 .err()
@@ -105,6 +108,8 @@ impl World {
             saslauthd: folder.path().join("mux"),
             dns: Default::default(),
             identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+            listed: None,
+            limits: Limits::default(),
         };
         let domains = Domains::new(names.map(|name| Domain {
             name: name.to_owned(),
@@ -934,7 +939,8 @@ fn early_questions_fail() {
         ("helo", "state::quarantine(\"x\")", 1),
     ] {
         let answers = stages(&format!(
-            r#"#{{ {stage}: [ rule "a" || {{ {call}; state::next() }} ] }}"#
+            // Called by the rule itself it would be found when the file is loaded.
+            r#"fn ask() {{ {call} }} #{{ {stage}: [ rule "a" || {{ ask(); state::next() }} ] }}"#
         ));
         assert_eq!(answers[place], FAILED, "{stage} {call}");
     }

@@ -19,6 +19,8 @@ pub fn trials() -> Vec<Trial> {
         trial("cmd_that_takes_too_long", cmd_too_long),
         trial("csv", csv),
         trial("csv_is_reloaded", csv_reload),
+        trial("sqlite", sqlite),
+        trial("sqlite_greylist_of_many_sessions", greylist),
         trial("a_hundred_that_wait_slow_nobody", a_hundred),
     ]
 }
@@ -159,7 +161,8 @@ fn dns_without_answer() {
     ]);
 }
 
-const SERVICES: &str = "import \"services/all\" as services;";
+/// The file of services that tests write.
+pub const SERVICES: &str = "import \"services/all\" as services;";
 
 fn cmd() {
     let configuration = Configuration::new();
@@ -283,6 +286,137 @@ fn csv_reload() {
     client
         .command("MAIL FROM:<0@example.net>")
         .expect("550 5.7.1 2");
+}
+
+fn sqlite() {
+    let configuration = Configuration::new();
+    configuration.file("text.db", &"this is no database ".repeat(100));
+    let text = configuration.root().join("text.db");
+    configuration.file(
+        "services/all.vsl",
+        &format!(
+            r#"
+        export const db = sqlite::connect(#{{
+            path: "test.db",
+            schema: "CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, v)",
+            timeout: "60s",
+            connections: 2,
+        }});
+        export const text = sqlite::connect(#{{ path: {text:?} }});
+        export const MANY = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n LIMIT ?";
+        "#
+        ),
+    );
+    let daemon = expect(
+        configuration,
+        SERVICES,
+        &[
+            ("services::db.query(\"SELECT * FROM t\")", "[]"),
+            (
+                "services::db.query(\"INSERT INTO t VALUES (?, ?)\", [\"a'b\", 1])",
+                "[]",
+            ),
+            (
+                "services::db.query(\"SELECT v FROM t WHERE k = ?\", [\"a'b\"])[0].v + 1",
+                "2",
+            ),
+            (
+                "services::db.query(\"INSERT INTO t VALUES (?, ?)\", [\"a'b\", 1])",
+                FAILED,
+            ),
+            (
+                "services::db.query(\"SELECT ? AS x\", [ctx::mail_from()])[0].x",
+                "4@example.net",
+            ),
+            ("services::db.query(\"SELECT 1.5 AS x\")[0].x", "1.5"),
+            (
+                "services::db.query(\"SELECT NULL AS x\")[0].x == ()",
+                "true",
+            ),
+            (
+                "services::db.query(\"SELECT ? AS x\", [()])[0].x == ()",
+                "true",
+            ),
+            (
+                "services::db.query(\"SELECT x'00ff' AS x\")[0].x.len()",
+                "2",
+            ),
+            (
+                "services::db.query(\"SELECT typeof(?) AS x\", [blob(2, 0)])[0].x",
+                "blob",
+            ),
+            ("services::db.query(services::MANY, [100]).len()", "100"),
+            (
+                "services::db.query(services::MANY, [100_000]).len()",
+                FAILED,
+            ),
+            ("services::db.query(\"SELECT ?\", [[]])", FAILED),
+            ("services::db.query(\"DELETE FROM t\")", "[]"),
+            ("services::text.query(\"SELECT 1\")", FAILED),
+            // However it is put together.
+            (
+                "{ let sql = \"SELECT \"; sql += ctx::mail_from().local_part; services::db.query(sql) }",
+                FAILED,
+            ),
+            ("Fn(\"query\").call(services::db, \"SELECT \" + 16)", FAILED),
+            (
+                "{ let sql = \"SELECT 17 AS x\"; services::db.query(sql)[0].x }",
+                "17",
+            ),
+        ],
+    );
+    assert!(daemon.configuration().state().join("app/test.db").exists());
+    daemon.wait_for_log(&["test.db refuses: UNIQUE constraint failed"]);
+    daemon.wait_for_log(&["answers with more than", "LIMIT the rows"]);
+    daemon.wait_for_log(&["text.db cannot be reached"]);
+    daemon.wait_for_log(&["put together, not written out: \"SELECT 15\""]);
+    daemon.wait_for_log(&["put together, not written out: \"SELECT 16\""]);
+}
+
+/// Each client is turned away once, and let in from then on.
+fn greylist() {
+    const SESSIONS: usize = 24;
+    let configuration = Configuration::new().domain("example.com", |domain| domain);
+    configuration.file(
+        "services/all.vsl",
+        r#"
+        export const db = sqlite::connect(#{
+            path: "greylist.db",
+            schema: "CREATE TABLE IF NOT EXISTS seen (sender TEXT PRIMARY KEY, times INTEGER)",
+            timeout: "60s",
+        });
+        "#,
+    );
+    let filter = format!(
+        r#"{SERVICES}
+        #{{
+          mail: [
+            rule "greylist" || {{
+              let seen = services::db.query(
+                "INSERT INTO seen VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 RETURNING times",
+                [ctx::mail_from()],
+              );
+              if seen[0].times > 1 {{ state::next() }} else {{ state::deny(code::c451_7_1) }}
+            }}
+          ]
+        }}"#
+    );
+    let mut daemon = Daemon::start(configuration.filter(&filter));
+    let address = daemon.smtp();
+    let sessions: Vec<_> = (0..SESSIONS)
+        .map(|number| {
+            thread::spawn(move || {
+                let mut client = Client::hello(address);
+                let mail = format!("MAIL FROM:<{number}@example.net>");
+                client.command(&mail).expect("451 4.7.1");
+                client.command(&mail).expect("250");
+                client.quit();
+            })
+        })
+        .collect();
+    for session in sessions {
+        session.join().unwrap();
+    }
 }
 
 /// A hundred sessions whose rules wait for a command, two worker threads, and one session that wants nothing of it.

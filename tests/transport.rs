@@ -1,12 +1,9 @@
 //! By which way mail leaves the queue: what rules choose for each recipient, what domains say, and who is always there.
 
-use crate::support::{
-    Certificate, Client, Configuration, Daemon, Hop, options, trial_with, wait_for,
-};
+use crate::support::{Client, Configuration, Daemon, Hop, options, trial_with, wait_for};
 use libtest_mimic::Trial;
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
 use vsmtp::mail::{
     Address, Connection, Domain, Domains, Envelope, Mailboxes, Recipient, ReversePath, Service,
     Transaction, Transport,
@@ -26,10 +23,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a_tag_belongs_to_the_mailbox", sub_address),
         trial("the_postmaster_is_always_there", postmaster),
         trial("connections_are_used_again", used_again),
-        trial("a_certificate_is_required", required),
-        trial("a_password_is_shown_to_the_server_alone", password),
         trial("a_reload_renews_the_way_out", reload),
-        trial("authorities_that_are_none_stop_a_start", no_authorities),
     ]
 }
 
@@ -40,7 +34,7 @@ fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
 const CONTENT: &[u8] = b"Subject: x\r\n\r\nhello\r\n";
 
 /// A server with the mailboxes `john` and `jim` at `home.example`, which tries again soon.
-fn home(incoming: &str) -> Configuration {
+pub fn home(incoming: &str) -> Configuration {
     Configuration::new()
         .set("server.queues.delivery.retry_min", "\"100ms\"")
         .set("server.queues.delivery.retry_max", "\"200ms\"")
@@ -51,7 +45,7 @@ fn home(incoming: &str) -> Configuration {
         })
 }
 
-fn send(daemon: &mut Daemon, recipients: &[&str]) {
+pub fn send(daemon: &mut Daemon, recipients: &[&str]) {
     let mut client = Client::hello(daemon.smtp());
     client
         .command("MAIL FROM:<jane@elsewhere.example>")
@@ -66,7 +60,7 @@ fn send(daemon: &mut Daemon, recipients: &[&str]) {
 }
 
 /// The recipients that each session of `hop` was told of.
-fn told(hop: &Hop) -> Vec<String> {
+pub fn told(hop: &Hop) -> Vec<String> {
     let sessions = hop.sessions().concat();
     let lines = sessions.lines();
     let mut told: Vec<String> = lines
@@ -239,23 +233,28 @@ fn too_early() {
         .command("RCPT TO:<john@elsewhere.example>")
         .expect("451 4.3.0");
     daemon.wait_for_log(&["filter.vsl:6:", "is no target", "write it as in"]);
+    client.quit();
     daemon.stop();
 }
 
 fn forwarded() {
-    let hop = Hop::start(|_, _| None);
-    let rules = format!(
-        r#"#{{ rcpt: [ action "john is elsewhere" || transport::forward("john@home.example", "{}") ] }}"#,
-        hop.address()
-    );
-    let mut daemon = Daemon::start(home(&rules));
-    send(&mut daemon, &["john@home.example", "jim@home.example"]);
-    daemon.maildir("home.example", "jim").wait(1);
-    daemon.wait_for_log(&["to=john@home.example", "result=\"relayed\""]);
-    assert_eq!(told(&hop), ["<john@home.example>"]);
-    let john = daemon.maildir("home.example", "john");
-    assert!(john.messages().is_empty());
-    daemon.stop();
+    for stage in ["rcpt", "preq", "postq", "delivery"] {
+        let hop = Hop::start(|_, _| None);
+        let rules = format!(
+            r#"#{{ {stage}: [
+                 action "john is elsewhere" || transport::forward("john@home.example", "{}")
+               ] }}"#,
+            hop.address()
+        );
+        let mut daemon = Daemon::start(home(&rules));
+        send(&mut daemon, &["john@home.example", "jim@home.example"]);
+        daemon.maildir("home.example", "jim").wait(1);
+        daemon.wait_for_log(&["to=john@home.example", "result=\"relayed\""]);
+        assert_eq!(told(&hop), ["<john@home.example>"], "{stage}");
+        let john = daemon.maildir("home.example", "john");
+        assert!(john.messages().is_empty(), "{stage}");
+        daemon.stop();
+    }
 }
 
 fn crash() {
@@ -443,84 +442,6 @@ fn used_again() {
     assert!(sessions.iter().all(|session| session.ends_with("QUIT\r\n")));
 }
 
-/// A server with TLS for `127.0.0.1` and mail for `far.example`, which knows a user `tim`.
-fn far(certificate: &Certificate) -> Configuration {
-    Configuration::new()
-        .root_certificate(certificate)
-        .user("tim", "s3cret/@")
-        .filter(r#"#{ authenticate: [ rule "users" || auth::unix_users() ] }"#)
-        .domain("far.example", |domain| domain)
-}
-
-/// A server that takes everything and hands mail for `far.example` to `transport`, believing `certificate`.
-fn near(transport: &str, certificate: &Certificate) -> Configuration {
-    let near = home("#{}")
-        .filter(r#"#{ connect: [ rule "everybody" || state::faccept() ] }"#)
-        .domain("far.example", |domain| {
-            domain.set("transport", &format!("{transport:?}"))
-        });
-    let (ca, _) = certificate.write(&near.root().join("certs"), "ca");
-    near.set("server.delivery.tls.ca", &format!("{ca:?}"))
-}
-
-fn required() {
-    let certificate = Certificate::new(&["127.0.0.1"]);
-    let stranger = Certificate::new(&["127.0.0.1"]);
-    let mut far = Daemon::start(far(&certificate));
-    let (smtp, smtps) = (far.smtp(), far.submissions());
-    for (transport, reason) in [
-        (
-            format!("smtp://{smtp}?tls=required"),
-            "security=required by the configuration",
-        ),
-        (
-            format!("smtps://{smtps}"),
-            "security=TLS from the first octet, by the configuration",
-        ),
-    ] {
-        let mut trusting = Daemon::start(near(&transport, &certificate));
-        send(&mut trusting, &["john@far.example"]);
-        trusting.wait_for_log(&["result=\"relayed\"", "tls=\"TLSv1.3\"", reason]);
-        trusting.stop();
-        let mut doubting = Daemon::start(near(&transport, &stranger));
-        send(&mut doubting, &["jim@far.example"]);
-        doubting.wait_for_log(&["to=jim@far.example", "result=\"deferred\"", "4.7.5"]);
-        doubting.kill();
-    }
-    far.maildir("far.example", "john").wait(2);
-    assert!(far.maildir("far.example", "jim").messages().is_empty());
-    far.stop();
-    let clear = Hop::start(|_, _| None);
-    let transport = format!("smtp://{}?tls=required", clear.address());
-    let mut near = Daemon::start(near(&transport, &certificate));
-    send(&mut near, &["jim@far.example"]);
-    near.wait_for_log(&["to=jim@far.example", "result=\"deferred\"", "4.7.4"]);
-    near.kill();
-    assert!(told(&clear).is_empty());
-}
-
-fn password() {
-    let certificate = Certificate::new(&["127.0.0.1"]);
-    let mut far = Daemon::start(far(&certificate));
-    let transport = format!("smtps://tim:s3cret%2F%40@{}", far.submissions());
-    let mut near = Daemon::start(near(&transport, &certificate));
-    send(&mut near, &["john@far.example"]);
-    let message = far.maildir("far.example", "john").wait_one();
-    assert!(message.contains("with ESMTPSA"), "{message}");
-    let shown = Command::new(crate::support::PROGRAM)
-        .args(["config", "show", "--config"])
-        .arg(near.configuration().root())
-        .output()
-        .unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("smtps://tim:***@127.0.0.1"), "{shown}");
-    let log = near.stop().log;
-    far.stop();
-    for text in [&shown, &log] {
-        assert!(!text.contains("s3cret"), "{text}");
-    }
-}
-
 fn reload() {
     let hop = Hop::start(|_, _| None);
     let rules = format!(
@@ -543,29 +464,4 @@ fn reload() {
     });
     assert!(hop.sessions()[0].starts_with("EHLO mx.example.test\r\n"));
     daemon.stop();
-}
-
-fn no_authorities() {
-    for (name, text, expected) in [
-        ("missing.pem", None, "missing.pem"),
-        ("empty.pem", Some("nothing\n"), "holds no certificate"),
-    ] {
-        let configuration = home("#{}").set("server.delivery.tls.ca", &format!("{name:?}"));
-        if let Some(text) = text {
-            configuration.file(name, text);
-        }
-        configuration.write();
-        let checked = Command::new(crate::support::PROGRAM)
-            .args(["check", "--config"])
-            .arg(configuration.root())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-        assert_eq!(checked.status.code(), Some(78), "{said}");
-        assert!(
-            said.contains("conf.d/config.vsl:") && said.contains("server.delivery.tls.ca"),
-            "{said}"
-        );
-        assert!(said.contains(expected), "{said}");
-    }
 }

@@ -136,8 +136,12 @@ impl Wire for Socket {
         self.0.is_silent(SILENCE)
     }
 
-    fn start_tls(&mut self) {
-        self.0.handshake(Some(DOMAIN)).unwrap();
+    fn start_tls(&mut self, name: Option<&str>) {
+        self.0.handshake(name.or(Some(DOMAIN))).unwrap();
+    }
+
+    fn reconnect(&mut self) {
+        panic!("none of these dialogues comes back");
     }
 }
 

@@ -54,3 +54,16 @@ with subtest("and a good one brings it back"):
     machine.succeed("rm /run/systemd/system/vsmtp.service.d/spoiled.conf")
     machine.succeed("systemctl daemon-reload && systemctl restart vsmtp.service")
     machine.succeed(f"{client} send")
+
+with subtest("a daemon that hangs is started again"):
+    folder = "/run/systemd/system/vsmtp.service.d"
+    machine.succeed(f"printf '[Service]\\nWatchdogSec=5\\n' >{folder}/hurry.conf", "systemctl daemon-reload")
+    machine.succeed("systemctl restart vsmtp.service")
+    pid = machine.get_unit_property("vsmtp.service", "MainPID")
+    machine.succeed("sleep 6")
+    assert machine.get_unit_property("vsmtp.service", "MainPID") == pid, "it gives no sign of life"
+    machine.succeed(f"kill -STOP {pid}")
+    machine.wait_until_succeeds("test $(systemctl show --property=NRestarts --value vsmtp.service) -ge 1", timeout=60)
+    machine.wait_for_unit("vsmtp.service")
+    assert machine.get_unit_property("vsmtp.service", "MainPID") != pid
+    machine.succeed("journalctl --unit=vsmtp.service | grep -qi watchdog", f"{client} send")

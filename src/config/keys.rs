@@ -4,6 +4,7 @@
 use super::kind::{self, Choice, Kind, List, Optional};
 use super::{Backend, Config, Dkim, Domain, Interfaces, Logs, System, control_default};
 use crate::delivery::ReportLimits;
+use crate::script::Limits;
 use crate::tls::{KeyPair, Version};
 use crate::{dns, queue, server, smtp, tls};
 use hickory_resolver::config::LookupIpStrategy;
@@ -375,7 +376,25 @@ fn app<V: Visitor>(v: &mut V, config: &mut Config) {
     v.section("vsl", |v| {
         v.key("filter_path", kind::File, &mut config.rules.filter);
         v.key("domain_dir", kind::File, &mut config.domain_dir);
+        v.section("limits", |v| rule_limits(v, &mut config.rules.limits));
     });
+}
+
+fn rule_limits<V: Visitor>(v: &mut V, limits: &mut Limits) {
+    use kind::{Count, Duration, Size, UpTo};
+    const MAX: Limits = Limits::MAX;
+    let operations = UpTo(Count, MAX.operations);
+    v.key("operations", operations, &mut limits.operations);
+    let deadline = UpTo(Duration, MAX.deadline);
+    v.key("deadline", deadline, &mut limits.deadline);
+    let call_levels = UpTo(Count, MAX.call_levels);
+    v.key("call_depth", call_levels, &mut limits.call_levels);
+    let string_size = UpTo(Size, MAX.string_size);
+    v.key("string_size", string_size, &mut limits.string_size);
+    let array_size = UpTo(Count, MAX.array_size);
+    v.key("array_size", array_size, &mut limits.array_size);
+    let map_size = UpTo(Count, MAX.map_size);
+    v.key("map_size", map_size, &mut limits.map_size);
 }
 
 /// `fn on_domain_config(config)`

@@ -11,6 +11,17 @@ use crate::tls;
 use rhai::{AST, Dynamic, Engine, Map, Scope};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What the scripts of a configuration may use up: there can be many aliases, and no client waits.
+const LIMITS: Limits = Limits {
+    operations: 1_000_000,
+    deadline: Duration::from_secs(1),
+    call_levels: 32,
+    string_size: 1 << 20,
+    array_size: 10_000,
+    map_size: 10_000,
+};
 
 /// Reads the configuration under `root` (a folder, or its `vsmtp.vsl`) with the defaults of this host.
 pub fn load(root: &Path) -> Loaded {
@@ -27,6 +38,7 @@ pub fn load_in(root: &Path, environment: &Environment) -> Loaded {
         hints: Vec::new(),
         environment: environment.clone(),
         root: place.absolute.clone(),
+        given: place.root.clone(),
         origins: Origins::nowhere(&place.entry),
         domain_origins: Default::default(),
     };
@@ -34,7 +46,7 @@ pub fn load_in(root: &Path, environment: &Environment) -> Loaded {
         loaded.errors.push(error);
         return loaded;
     }
-    let mut engine = script::engine(&place.root, &Limits::default());
+    let mut engine = script::engine(&place.root, &LIMITS);
     let mut script = Script {
         engine: &mut engine,
         place: &place,
@@ -73,6 +85,7 @@ fn advise(loaded: &mut Loaded) {
             remedy: "remove it".into(),
         });
     }
+    loaded.warnings.extend(recipients_beyond_arrays(loaded));
     let logs = &loaded.config.logs;
     if logs.filename.is_some() && logs.backend != Backend::File {
         let (file, position) = loaded.origin(None, "server.logs.filename");
@@ -83,6 +96,28 @@ fn advise(loaded: &mut Loaded) {
             remedy: "set server.logs.system.backend to \"file\", or remove it".into(),
         });
     }
+}
+
+/// A rule that asks for all recipients gets them as one array.
+fn recipients_beyond_arrays(loaded: &Loaded) -> Option<Diagnostic> {
+    let recipients = loaded.config.server.limits.recipients;
+    let array = loaded.config.rules.limits.array_size;
+    if recipients <= array {
+        return None;
+    }
+    let path = "server.smtp.rcpt_count_max";
+    let (file, position) = loaded.origin(None, path);
+    Some(Diagnostic {
+        file: Some(file),
+        position,
+        what: format!(
+            "{path}: ctx::rcpt_list() fails beyond the {array} recipients of app.vsl.limits.array_size"
+        ),
+        remedy: match recipients.min(Limits::MAX.array_size) {
+            most if most == recipients => format!("raise that to {most}, or lower this"),
+            most => format!("lower this to {most}, and raise that"),
+        },
+    })
 }
 
 /// Gives each module its share of what is said elsewhere.

@@ -29,7 +29,7 @@ pub use environment::Environment;
 pub use load::{load, load_in};
 pub use show::{diff, show};
 
-use crate::script::Diagnostic;
+use crate::script::{Diagnostic, Limits};
 use crate::{delivery, dns, mail, queue, rules, server, smtp, tls};
 use origin::Origins;
 use semver::VersionReq;
@@ -145,11 +145,32 @@ pub struct Loaded {
     pub hints: Vec<Diagnostic>,
     environment: Environment,
     root: PathBuf,
+    /// `root` as the operator wrote it.
+    given: PathBuf,
     origins: Origins,
     domain_origins: BTreeMap<String, Origins>,
 }
 
 impl Loaded {
+    /// What others found below the configuration root, with paths as the operator would write them.
+    pub fn as_given(&self, diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+        diagnostics
+            .iter()
+            .map(|diagnostic| Diagnostic {
+                file: diagnostic.file.as_deref().map(|file| self.shown(file)),
+                ..diagnostic.clone()
+            })
+            .collect()
+    }
+
+    /// `path` as the operator would write it.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(below) => self.given.join(below),
+            Err(_) => path.to_owned(),
+        }
+    }
+
     /// File, line and column of the assignment of `path` (`server.tls.root.certificate`), or of the nearest key above
     /// it: in the root configuration, or in that of `domain`.
     pub fn origin(&self, domain: Option<&str>, path: &str) -> (PathBuf, Option<(usize, usize)>) {
@@ -217,6 +238,8 @@ impl Config {
                 saslauthd: "/run/saslauthd/mux".into(),
                 dns: dns::Options::default(),
                 identity: Default::default(),
+                listed: None,
+                limits: Limits::default(),
             },
             domain_dir: domain::default_folder(root),
             domains: Arc::default(),

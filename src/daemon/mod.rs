@@ -19,6 +19,7 @@ use crate::control::{self, Desk};
 use crate::delivery::relay::TrustError;
 use crate::mail::Service;
 use crate::queue::{self, Queue};
+use crate::script::Limits;
 use crate::{delivery, server};
 use live::Live;
 use nix::unistd::geteuid;
@@ -70,6 +71,7 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.system.thread_pool.max(1))
         .max_blocking_threads(WAITING_THREADS)
+        .thread_stack_size(Limits::STACK)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;

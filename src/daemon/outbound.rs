@@ -13,7 +13,8 @@ const SMTP: u16 = 25;
 /// Where MTA-STS policies are served (RFC 8461 §3.3).
 const HTTPS: u16 = 443;
 
-/// The relay of a server that listens at `addresses`; where it takes the place of one, that is `before`.
+/// The relay of a server that listens at `addresses`, and asks the resolver that rules ask; where it takes the place of one,
+/// that is `before`.
 pub(super) fn relay(
     prepared: &Prepared,
     addresses: &[(Service, SocketAddr)],

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config, Environment, Loaded};
 use crate::delivery::relay::{self, AuthoritiesError};
+use crate::dns;
 use crate::rules::Rules;
 use crate::script::Diagnostic;
 use crate::tls::{self, Tls};
@@ -48,12 +49,15 @@ pub(super) fn prepare_in(
         errors.extend(faults.iter().map(|error| tls_error(&loaded, error)));
     }
     if let Err(diagnostics) = &rules {
-        errors.extend_from_slice(diagnostics);
+        errors.extend(loaded.as_given(diagnostics));
     }
     let ca = loaded.config.relaying.ca.as_deref();
     let authorities = ca.map(relay::authorities).transpose();
     if let Err(error) = &authorities {
         errors.push(authorities_error(&loaded, error));
+    }
+    if let Err(error) = loaded.config.dns.check_anchor() {
+        errors.push(anchor_error(&loaded, &error));
     }
     match (tls, rules, authorities) {
         (Ok((tls, oddities)), Ok(rules), Ok(authorities)) if errors.is_empty() => {
@@ -86,9 +90,10 @@ pub(super) fn prepare_in(
 /// Every error of the configuration and its rules, sorted by file and position.
 pub fn check_without_host(root: &Path) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let loaded = config::load(root);
-    let mut errors = loaded.errors;
-    if let Err(diagnostics) = Rules::load(&loaded.config.rules, loaded.config.domains) {
-        errors.extend(diagnostics);
+    let mut errors = loaded.errors.clone();
+    let domains = Arc::clone(&loaded.config.domains);
+    if let Err(diagnostics) = Rules::load(&loaded.config.rules, domains) {
+        errors.extend(loaded.as_given(&diagnostics));
     }
     if errors.is_empty() {
         return Ok(loaded.warnings);
@@ -135,6 +140,21 @@ fn tls_diagnostic(
         position,
         what: format!("{path}: {what}"),
         remedy: remedy.to_owned(),
+    }
+}
+
+fn anchor_error(loaded: &Loaded, error: &dns::AnchorError) -> Diagnostic {
+    let path = "server.dns.options.trust_anchor";
+    let (file, position) = loaded.origin(None, path);
+    let anchor = loaded.config.dns.trust_anchor.as_deref();
+    Diagnostic {
+        file: Some(file),
+        position,
+        what: format!(
+            "{path}: {}: {error}",
+            anchor.unwrap_or(Path::new("")).display()
+        ),
+        remedy: "name a file with the DNSKEY records of the root, or leave it out".to_owned(),
     }
 }
 

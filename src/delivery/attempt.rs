@@ -71,11 +71,15 @@ impl Attempt {
     }
 
     /// What the sender is told of `reason`: what goes wrong within this machine is for its log.
-    pub fn told<'a>(&self, status: Status, reason: &'a str) -> &'a str {
-        match (&self.result, status.subject) {
-            _ if self.remote.is_some() => reason,
-            (_, 3) => "this server could not process the message",
-            (Result::Done(_, Place::Mailbox), 4) => "the mailbox could not be reached",
+    pub fn told<'a>(&self, reason: &'a str) -> &'a str {
+        match (&self.result, &self.remote) {
+            (Result::Done(Outcome::Deferred(Status { subject: 3, .. }, _), _), None) => {
+                "this server could not process the message"
+            }
+            (
+                Result::Done(Outcome::Deferred(Status { subject: 4, .. }, _), Place::Mailbox),
+                None,
+            ) => "the mailbox could not be reached",
             _ => reason,
         }
     }

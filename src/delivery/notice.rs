@@ -54,7 +54,7 @@ impl Notice {
                 index: attempt.index,
                 action,
                 status,
-                reason: attempt.told(status, reason).to_owned(),
+                reason: attempt.told(reason).to_owned(),
                 remote: attempt.remote.as_ref().map(|remote| remote.host.clone()),
             });
         }

@@ -79,7 +79,10 @@ pub(super) fn is_asked(pending: &Pending, stage: Stage, now: Timestamp) -> bool 
         Stage::Postq => Screening::Ahead,
         _ => Screening::Attempts,
     };
-    is_due(pending, now) && pending.screening == screening && pending.recipient.quarantine.is_none()
+    let recipient = &pending.recipient;
+    // Nobody gets a copy by the name of an alias that was expanded.
+    let gets_it = recipient.quarantine.is_none() && !recipient.expanded;
+    gets_it && is_due(pending, now) && pending.screening == screening
 }
 
 fn is_due(pending: &Pending, now: Timestamp) -> bool {

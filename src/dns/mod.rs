@@ -19,8 +19,11 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::proto::serialize::txt::ParseError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `server.dns`: where to ask, and how.
@@ -63,12 +66,42 @@ pub enum Source {
     Custom,
 }
 
+/// Why DNSSEC has nothing to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// The file cannot be read, or not as records.
+    #[error("{0}")]
+    Unreadable(Box<ParseError>),
+    /// It says nothing of the root, where every name begins.
+    #[error("holds no DNSKEY record of the root")]
+    NoRoot,
+}
+
 impl Options {
+    /// Whether the trust anchor can be used.
+    ///
+    /// # Errors
+    ///
+    /// There is one, and it cannot.
+    pub fn check_anchor(&self) -> Result<(), AnchorError> {
+        let Some(path) = &self.trust_anchor else {
+            return Ok(());
+        };
+        let unreadable = |error| AnchorError::Unreadable(Box::new(error));
+        match TrustAnchors::from_file(path)
+            .map_err(unreadable)?
+            .is_empty()
+        {
+            true => Err(AnchorError::NoRoot),
+            false => Ok(()),
+        }
+    }
+
     /// A resolver that asks as these options say.
     ///
     /// # Errors
     ///
-    /// `/etc/resolv.conf` is wanted and cannot be read.
+    /// `/etc/resolv.conf` or the trust anchor is wanted and cannot be read.
     pub fn resolver(&self) -> Result<TokioResolver, NetError> {
         let provider = TokioRuntimeProvider::default();
         let mut builder = match self.servers() {
@@ -76,6 +109,11 @@ impl Options {
             None => TokioResolver::builder(provider)?,
         };
         self.apply(builder.options_mut());
+        if let Some(path) = self.trust_anchor.as_ref().filter(|_| self.validate) {
+            let anchors = TrustAnchors::from_file(path)
+                .map_err(|error| NetError::from(format!("{}: {error}", path.display())))?;
+            builder = builder.with_trust_anchor(Arc::new(anchors));
+        }
         builder.build()
     }
 
@@ -124,8 +162,6 @@ impl Options {
             options.num_concurrent_reqs = requests;
         }
         options.validate = self.validate;
-        // It would switch validation on.
-        options.trust_anchor = self.trust_anchor.clone().filter(|_| self.validate);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rule "name" || …` and `action "name" || …`: how they are read, and how their bodies run.
 
+use super::manual;
 use super::scene::Stand;
 use super::state::State;
 use crate::script::{Diagnostic, Fault, diagnose, line_and_column, stamp};
@@ -19,6 +20,16 @@ pub(super) enum Kind {
     Rule,
     /// Returns nothing.
     Action,
+}
+
+impl Kind {
+    /// As it is written.
+    pub(super) const fn keyword(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Action => "action",
+        }
+    }
 }
 
 /// One directive of a rule file.
@@ -44,7 +55,8 @@ impl fmt::Debug for Directive {
 
 /// Makes `engine` read directives.
 pub(super) fn register(engine: &mut Engine) {
-    for (keyword, kind) in [("rule", Kind::Rule), ("action", Kind::Action)] {
+    for kind in [Kind::Rule, Kind::Action] {
+        let keyword = kind.keyword();
         engine.register_custom_syntax_with_state_raw(
             keyword,
             move |symbols, next, _| parse(keyword, symbols, next),
@@ -163,6 +175,9 @@ impl Directive {
         let value = result.map_err(|error| {
             let mut diagnostic = diagnose(file, &error);
             diagnostic.position = diagnostic.position.or(line_and_column(self.position));
+            if let Some(usages) = manual::usages(engine, &error) {
+                diagnostic.remedy = usages;
+            }
             diagnostic
         })?;
         self.state(engine, value).map_err(|fault| Diagnostic {

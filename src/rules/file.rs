@@ -3,7 +3,7 @@
 use super::directive::SharedDirective;
 use super::review;
 use super::stage::Stage;
-use crate::script::{Diagnostic, compile, diagnose, line_and_column};
+use crate::script::{Diagnostic, Sources, compile, diagnose, line_and_column};
 use rhai::{AST, Array, Dynamic, Engine, Expr, Map, Position, Scope, Stmt};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct RuleFile {
     pub(super) path: PathBuf,
     stages: [Vec<SharedDirective>; Stage::ALL.len()],
+    /// The file and the modules that it imports, as they were read.
+    pub(super) sources: Sources,
 }
 
 impl RuleFile {
@@ -24,13 +26,14 @@ impl RuleFile {
     /// Reads `path`; all errors at once. An empty file has no rules.
     pub(super) fn load(engine: &Engine, path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let ast = compile(engine, path).map_err(|error| vec![error])?;
-        let mut errors = review::review(engine, path, &ast);
+        let (mut errors, files) = review::review(engine, path, &ast);
         let value = engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)
             .map_err(|error| diagnose(path, &error));
         let mut file = Self {
             path: path.to_owned(),
             stages: Default::default(),
+            sources: Sources::read(files),
         };
         match value {
             Ok(_) if ast.statements().is_empty() => {}
@@ -161,14 +164,14 @@ pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -
 }
 
 /// Where the parts of the map at the end of a file stand in it, as far as they are written out.
-struct Shape<'a> {
+pub(super) struct Shape<'a> {
     /// Where the last statement begins.
     end: Option<Position>,
     stages: Vec<(&'a str, Position, &'a Expr)>,
 }
 
 impl<'a> Shape<'a> {
-    fn of(ast: &'a AST) -> Self {
+    pub(super) fn of(ast: &'a AST) -> Self {
         let last = ast.statements().last();
         let stages = match last {
             Some(Stmt::Expr(expression)) => match &**expression {
@@ -185,6 +188,13 @@ impl<'a> Shape<'a> {
             end: last.map(Stmt::position),
             stages,
         }
+    }
+
+    /// The stage whose list has `position` in it.
+    pub(super) fn stage_at(&self, position: Position) -> Option<Stage> {
+        let before = self.stages.iter().filter(|(_, from, _)| *from <= position);
+        let (name, _, _) = before.max_by_key(|(_, from, _)| *from)?;
+        Stage::from_name(name)
     }
 
     fn stage(&self, name: &str) -> Option<Position> {

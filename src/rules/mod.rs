@@ -12,7 +12,8 @@
 //! | `scene` | how a native function reaches the transaction of the rule that called it |
 //! | `setting`, `waiting` | how it reaches what all sessions share, and waits for somebody else |
 //! | `state`, `object` | the values of the language |
-//! | `api` | its functions, one file for each namespace: the manual |
+//! | `api` | its functions, one file for each namespace |
+//! | `manual` | what is written about them there, as pages for the operator |
 //!
 //! Invariants: rules run in place, and whatever waits hands its worker thread back; nothing is compiled while mail arrives; a rule that fails,
 //! in whatever way, answers 451 and harms nobody else; no rule puts a raw octet on the wire (see [`Reply`]).
@@ -24,7 +25,9 @@ mod directive;
 mod file;
 mod groups;
 mod guard;
+mod manual;
 mod object;
+mod observer;
 mod policy;
 mod review;
 mod scene;
@@ -33,13 +36,15 @@ mod stage;
 mod state;
 mod waiting;
 
+pub use manual::{Manual, UnknownPage};
+pub use observer::{Observer, Run};
 pub use policy::{Fate, Policy, Ruling, Verdict};
 pub use stage::Stage;
 
-use crate::authentication::Saslauthd;
+use crate::authentication::{BackEnd, Listed, Saslauthd};
 use crate::dns::{self, Resolver};
 use crate::mail::Domains;
-use crate::script::{self, Diagnostic, Limits};
+use crate::script::{self, Diagnostic, Limits, Literals};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
 use rhai::{Engine, OptimizationLevel};
@@ -48,7 +53,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Where the rules are (`app.vsl`), and what they may touch.
 #[derive(Clone, Debug)]
@@ -69,6 +73,10 @@ pub struct Options {
     pub dns: dns::Options,
     /// `server.system.user` and `group`: whom the server runs as, and so do its commands.
     pub identity: (String, String),
+    /// Users in place of those of the machine, for a simulation.
+    pub listed: Option<Listed>,
+    /// `app.vsl.limits`: what one run of one rule may use up.
+    pub limits: Limits,
 }
 
 /// Every rule, compiled once, shared by all sessions.
@@ -85,53 +93,13 @@ pub struct Rules {
     resolver: Arc<dyn Resolver>,
 }
 
-/// What one run of one rule may use up. Arrays and maps are small because they can be nested as deep as they are large,
-/// and are then dropped by recursion; `file()` makes lists of any length.
-const LIMITS: Limits = Limits {
-    operations: 1_000_000,
-    deadline: Duration::from_secs(1),
-    call_levels: 16,
-    string_size: 1 << 20,
-    array_size: 1024,
-    map_size: 256,
-};
-
 impl Rules {
     /// Reads and compiles every rule file. `domains` are those that the guard and the choice of files go by.
     ///
     /// # Errors
     /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
     pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        Self::load_within(options, domains, &LIMITS)
-    }
-
-    fn load_within(
-        options: &Options,
-        domains: Arc<Domains>,
-        limits: &Limits,
-    ) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        let mut engine = script::engine(&options.root, limits);
-        // The review wants to see what was written, not what is left of it.
-        engine.set_optimization_level(OptimizationLevel::None);
-        directive::register(&mut engine);
-        let resolver: Arc<dyn Resolver> = Arc::new(resolver(&options.dns).map_err(|e| vec![e])?);
-        let (user, group) = options.identity.clone();
-        let setting = Setting {
-            root: options.root.clone(),
-            app: options.app.clone(),
-            user,
-            group,
-            resolver: Arc::clone(&resolver),
-        };
-        setting.install(&mut engine);
-        let saslauthd = Saslauthd::new(options.saslauthd.clone());
-        api::register(
-            &mut engine,
-            &options.root,
-            options.log.as_deref(),
-            saslauthd,
-        )
-        .map_err(|error| vec![error])?;
+        let (engine, resolver) = engine(options).map_err(|error| vec![error])?;
         let filter = load_if_present(&engine, &options.filter);
         let of_domains = DomainRules::load(&engine, &options.domains);
         match (filter, of_domains) {
@@ -179,13 +147,42 @@ impl Rules {
     }
 }
 
-fn resolver(options: &dns::Options) -> Result<dns::System, Diagnostic> {
-    dns::System::start(options).map_err(|error| Diagnostic {
-        file: None,
-        position: None,
-        what: format!("there is no resolver: {error}"),
-        remedy: "see server.dns".to_owned(),
-    })
+/// An engine that knows all that rules may call, and the resolver that they ask.
+fn engine(options: &Options) -> Result<(Engine, Arc<dyn Resolver>), Diagnostic> {
+    let resolver = resolver(&options.dns)?;
+    let mut engine = script::engine(&options.root, &options.limits);
+    // The review wants to see what was written, not what is left of it.
+    engine.set_optimization_level(OptimizationLevel::None);
+    directive::register(&mut engine);
+    let (user, group) = options.identity.clone();
+    let setting = Setting {
+        root: options.root.clone(),
+        app: options.app.clone(),
+        user,
+        group,
+        resolver: Arc::clone(&resolver),
+        literals: Literals::of(&mut engine),
+    };
+    setting.install(&mut engine);
+    let users = match &options.listed {
+        Some(listed) => BackEnd::Listed(listed.clone()),
+        None => BackEnd::Saslauthd(Saslauthd::new(options.saslauthd.clone())),
+    };
+    let log = options.log.as_deref();
+    api::register(&mut engine, &options.root, log, users)?;
+    Ok((engine, resolver))
+}
+
+fn resolver(options: &dns::Options) -> Result<Arc<dyn Resolver>, Diagnostic> {
+    match dns::System::start(options) {
+        Ok(resolver) => Ok(Arc::new(resolver)),
+        Err(error) => Err(Diagnostic {
+            file: None,
+            position: None,
+            what: format!("there is no resolver: {error}"),
+            remedy: "see server.dns".to_owned(),
+        }),
+    }
 }
 
 impl fmt::Debug for Rules {

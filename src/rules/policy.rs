@@ -5,16 +5,20 @@ mod queued;
 
 pub use queued::{Fate, Ruling};
 
+use super::directive::Directive;
 use super::file::RuleFile;
 use super::groups::{self, Group};
 use super::guard::{self, Refusal};
+use super::observer::{Observer, Run};
 use super::scene::{Edits, Scene, Stand};
 use super::state::State;
 use super::{Rules, Stage};
 use crate::mail::{Credentials, Message, Recipient, Transaction};
+use crate::script::{Diagnostic, line_and_column};
 use crate::smtp::Reply;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The rules as one session meets them: remembers what was accepted for good.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub struct Policy {
     /// (RFC 3207 §4.2).
     greeted: Option<bool>,
     decided: Decided,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// What was decided for one transaction.
@@ -64,6 +69,15 @@ impl Policy {
             trusted: false,
             greeted: None,
             decided: Decided::default(),
+            observer: None,
+        }
+    }
+
+    /// The same, and `observer` hears of each directive that runs.
+    pub fn observed(rules: Arc<Rules>, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..Self::new(rules)
         }
     }
 
@@ -338,20 +352,46 @@ impl Policy {
         self.stand
             .put(Scene::set(stage, &self.rules.app, transaction));
         let decision = directives.iter().find_map(|directive| {
-            match directive.run(&self.rules.engine, &file.path, &self.stand) {
+            match self.run_directive(directive, file, stage) {
                 Ok(State::Next) => None,
                 Ok(state) => Some(state),
                 Err(error) => {
                     let client = transaction.connection.client;
                     let id = transaction.id.map(tracing::field::display);
                     let rule = directive.name.as_str();
-                    tracing::error!(target: "rules", %client, id, %stage, rule, "{error}");
+                    let line = file.sources.line(&error);
+                    tracing::error!(target: "rules", %client, id, %stage, rule, line, "{error}");
                     Some(State::Deny(Refusal::RuleFailed.reply()))
                 }
             }
         });
         let edits = self.stand.take()?.strike(transaction);
         Some((decision.unwrap_or(State::Next), edits))
+    }
+
+    /// Runs one directive, and tells the observer where there is one.
+    fn run_directive(
+        &self,
+        directive: &Directive,
+        file: &RuleFile,
+        stage: Stage,
+    ) -> Result<State, Diagnostic> {
+        let run = || directive.run(&self.rules.engine, &file.path, &self.stand);
+        let Some(observer) = &self.observer else {
+            return run();
+        };
+        let start = Instant::now();
+        let result = run();
+        observer.ran(&Run {
+            stage,
+            file: &file.path,
+            position: line_and_column(directive.position),
+            kind: directive.kind.keyword(),
+            name: &directive.name,
+            result: result.as_ref().map(ToString::to_string),
+            took: start.elapsed(),
+        });
+        result
     }
 
     /// What `file` decides at a stage whose edits stay whatever it decides.

@@ -1,7 +1,7 @@
 //! What the functions of one loaded configuration have in common, whichever session calls them.
 
 use crate::dns::Resolver;
-use crate::script::Fault;
+use crate::script::{Fault, Literals};
 use rhai::{Dynamic, Engine, NativeCallContext};
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub(super) struct Setting {
     pub(super) group: String,
     /// `server.dns`
     pub(super) resolver: Arc<dyn Resolver>,
+    /// What is written out in the rules.
+    pub(super) literals: Literals,
 }
 
 impl fmt::Debug for Setting {

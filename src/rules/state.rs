@@ -3,6 +3,7 @@
 use crate::mail::Status;
 use crate::script::Fault;
 use crate::smtp::Reply;
+use std::fmt;
 
 /// What a rule returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,20 @@ pub(super) enum State {
     Deny(Reply),
     /// Take the message, and keep it in the quarantine of this name.
     Quarantine(String),
+}
+
+/// As a trace shows it: the name, with the reply or the quarantine behind it.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Accept(Some(reply)) | Self::Faccept(Some(reply)) | Self::Deny(reply) => {
+                write!(f, " {reply}")
+            }
+            Self::Quarantine(name) => write!(f, " {name:?}"),
+            Self::Next | Self::Accept(None) | Self::Faccept(None) => Ok(()),
+        }
+    }
 }
 
 impl State {

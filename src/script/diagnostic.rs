@@ -137,7 +137,7 @@ fn explain(error: &EvalAltResult) -> Fault {
             "import it at the top of the file, or check its name",
         ),
         E::ErrorFunctionNotFound(signature, _) => Fault::new(
-            format!("function not found: {signature}"),
+            format!("function not found: {}", in_our_words(signature)),
             "check its name and its arguments",
         ),
         E::ErrorVariableNotFound(name, _) => Fault::new(
@@ -153,6 +153,23 @@ fn explain(error: &EvalAltResult) -> Fault {
             "build smaller values",
         ),
         other => Fault::new(message(other), "correct the script"),
+    }
+}
+
+/// The types of a signature as the language calls them.
+fn in_our_words(signature: &str) -> String {
+    signature
+        .replace("&str | ImmutableString | String", "string")
+        .replace("i64", "integer")
+        .replace("f64", "float")
+}
+
+/// The error at the bottom of those that only say by which way it came.
+pub fn cause(error: &EvalAltResult) -> &EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInModule(_, inner, _)
+        | EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => cause(inner),
+        _ => error,
     }
 }
 

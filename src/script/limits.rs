@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a script may use up. Always on.
+/// What a script may use up. Always on. The default is what suits a rule: arrays and maps are small because they can be
+/// nested as deep as they are large, and are then dropped by recursion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Operations of one run, at most 16 million.
+    /// Operations of one run.
     pub operations: u64,
     /// Wall-clock time of one run.
     pub deadline: Duration,
@@ -29,10 +30,10 @@ impl Default for Limits {
         Self {
             operations: 1_000_000,
             deadline: Duration::from_secs(1),
-            call_levels: 32,
+            call_levels: 16,
             string_size: 1 << 20,
-            array_size: 10_000,
-            map_size: 10_000,
+            array_size: 1024,
+            map_size: 256,
         }
     }
 }
@@ -63,6 +64,21 @@ fn since_epoch() -> u64 {
 }
 
 impl Limits {
+    /// Beyond these a script could harm others whatever its operator wants: overflow the stack, or hold a worker thread
+    /// or the memory of the process.
+    pub const MAX: Self = Self {
+        operations: (1 << OPERATION_BITS) - 1,
+        deadline: Duration::from_secs(60),
+        call_levels: 64,
+        string_size: 64 << 20,
+        array_size: 4096,
+        map_size: 4096,
+    };
+
+    /// Octets of stack that a thread needs for whatever a script can do within [`Limits::MAX`]: values are measured, copied
+    /// and dropped by recursion.
+    pub const STACK: usize = 8 << 20;
+
     /// Makes `engine` keep them.
     pub(super) fn impose(&self, engine: &mut Engine) {
         engine.set_max_call_levels(self.call_levels);
@@ -73,7 +89,7 @@ impl Limits {
         engine.set_max_functions(1000);
         engine.set_max_modules(1000);
         engine.set_max_expr_depths(64, 32);
-        let operations = self.operations.min((1 << OPERATION_BITS) - 1);
+        let operations = self.operations.min(Self::MAX.operations);
         let deadline = self.deadline;
         let unstamped = AtomicU64::new(0);
         engine.on_progress(move |counter| {

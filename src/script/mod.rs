@@ -8,14 +8,18 @@
 
 mod diagnostic;
 mod limits;
+mod literals;
 mod modules;
 mod natives;
 mod nesting;
+mod source;
 mod wait;
 mod words;
 
-pub use diagnostic::{Diagnostic, Fault, diagnose, line_and_column};
+pub use diagnostic::{Diagnostic, Fault, cause, diagnose, line_and_column};
 pub use limits::{Limits, stamp};
+pub use literals::Literals;
+pub use source::Sources;
 pub use wait::wait;
 
 use modules::Modules;
@@ -245,10 +249,33 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_values_fit_the_stack() {
+        let ends = || {
+            let mut engine = engine(Path::new("/"), &Limits::MAX);
+            engine.register_fn("deep", |array: bool| {
+                (0..4090).fold(rhai::Dynamic::UNIT, |inner, _| match array {
+                    true => vec![inner].into(),
+                    false => rhai::Map::from([("a".into(), inner)]).into(),
+                })
+            });
+            for text in [
+                "let a = deep(true); let b = a; loop { a = [a, b] }",
+                "let a = deep(false); let b = a; loop { a = #{ a: a, b: b } }",
+            ] {
+                let error = engine.eval::<()>(text).unwrap_err().to_string();
+                assert!(error.contains("exceeds"), "{error}");
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(Limits::STACK);
+        thread.spawn(ends).unwrap().join().unwrap();
+    }
+
+    #[test]
     fn limits_end_what_does_not_end() {
         let limits = Limits {
             operations: u64::MAX,
             deadline: Duration::from_millis(50),
+            array_size: 10_000,
             ..Limits::default()
         };
         for (text, expected) in [

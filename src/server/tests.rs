@@ -53,6 +53,8 @@ impl Server {
             saslauthd: folder.path().join("mux"),
             dns: Default::default(),
             identity: Default::default(),
+            listed: None,
+            limits: Default::default(),
         };
         let queue = Queue::open(&queue::Options {
             dirpath: folder.path().join("spool"),

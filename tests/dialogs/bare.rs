@@ -178,8 +178,12 @@ impl Wire for Bare {
         self.output.is_empty()
     }
 
-    fn start_tls(&mut self) {
+    fn start_tls(&mut self, _name: Option<&str>) {
         self.session.secured(TLS);
+    }
+
+    fn reconnect(&mut self) {
+        *self = Self::new(self.setup.clone(), Transport::Clear, self.piece);
     }
 }
 

@@ -1,7 +1,11 @@
-//! A dialogue, and the player that plays it over any [`Wire`].
+//! The dialogues of these tests: what their server is told besides, and how they are played over each transport.
 
 use std::fmt;
+use std::path::Path;
+use vsmtp::simulate::dialogue::{self, Turn, expect, whole_reply};
 use vsmtp::smtp::Reply;
+
+pub use vsmtp::simulate::dialogue::Wire;
 
 /// The name of the server in every dialogue.
 pub const SERVER_NAME: &str = "mx.example.com";
@@ -9,18 +13,6 @@ pub const SERVER_NAME: &str = "mx.example.com";
 pub const DOMAIN: &str = "example.com";
 /// The mailboxes of [`DOMAIN`], besides postmaster. Senders come from elsewhere, save for a client that is authenticated.
 pub const MAILBOXES: [&str; 3] = ["jones", "brown", "smith"];
-
-/// One end of a connection to the server.
-pub trait Wire {
-    /// Sends all of `octets`.
-    fn send(&mut self, octets: &[u8]);
-    /// The next line from the server, without its CRLF; `None` when it has closed. An error when nothing comes.
-    fn line(&mut self) -> Result<Option<String>, String>;
-    /// Whether the server has nothing more to say for now.
-    fn is_silent(&mut self) -> bool;
-    /// Does the handshake.
-    fn start_tls(&mut self);
-}
 
 /// How the client comes to speak SMTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,112 +81,52 @@ pub struct Dialogue {
     pub setup: Setup,
     /// Whether its server needs more than the usual: any `P:` line.
     pub has_setup: bool,
-    turns: Vec<(usize, Turn)>,
-}
-
-#[derive(Clone, Debug)]
-enum Turn {
-    Client(Vec<u8>),
-    Server(String),
-    ServerInClear(String),
-    WholeReply(String),
-    Silence,
-    Close,
-    StartTls,
+    script: dialogue::Dialogue,
 }
 
 impl Dialogue {
     /// Reads a dialogue. Panics on a line that is none, with its number.
     pub fn parse(name: &str, text: &str) -> Self {
-        let mut dialogue = Self {
-            name: name.to_owned(),
-            setup: Setup::default(),
-            has_setup: false,
-            turns: Vec::new(),
-        };
-        for (number, line) in (1..).zip(text.lines()) {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let (who, what) = line
-                .split_once(": ")
-                .unwrap_or_else(|| panic!("{name}:{number}: {line}"));
-            let turn = match (who, what) {
-                ("P", _) => {
-                    dialogue.has_setup = true;
-                    dialogue.setup.read(what);
-                    continue;
-                }
-                ("C", _) => Turn::Client([what.as_bytes(), b"\r\n"].concat()),
-                ("C\\", _) => Turn::Client(unescaped(what)),
-                ("S", "<silence>") => Turn::Silence,
-                ("S", "<close>") => Turn::Close,
-                ("S", _) => match what.strip_suffix("...") {
-                    Some(code) => Turn::WholeReply(code.to_owned()),
-                    None => Turn::Server(what.to_owned()),
-                },
-                ("S/clear", _) => Turn::ServerInClear(what.to_owned()),
-                ("T", "starttls") => Turn::StartTls,
-                _ => panic!("{name}:{number}: {line}"),
-            };
-            dialogue.turns.push((number, turn));
+        let file = format!("{name}.smtp");
+        let script = dialogue::Dialogue::parse(Path::new(&file), text).unwrap();
+        let mut setup = Setup::default();
+        for (_, setting) in &script.settings {
+            setup.read(setting);
         }
-        dialogue
+        Self {
+            name: name.to_owned(),
+            setup,
+            has_setup: !script.settings.is_empty(),
+            script,
+        }
     }
 
     /// Whether the dialogue makes sense over `transport`: one about STARTTLS, or without a greeting, only in clear.
     pub fn runs_over(&self, transport: Transport) -> bool {
-        let about_tls = self.turns.iter().any(|(_, turn)| match turn {
-            Turn::StartTls => true,
+        let about_tls = self.script.turns.iter().any(|(_, turn)| match turn {
+            Turn::StartTls(_) => true,
             Turn::Client(octets) => octets.to_ascii_uppercase().starts_with(b"STARTTLS"),
             _ => false,
         });
         let clear_only = self.setup.no_starttls || self.setup.rules.iter().any(|rule| rule.clear);
-        let greeted =
-            matches!(self.turns.first(), Some((_, Turn::Server(line))) if line.starts_with("220"));
+        let greeted = matches!(self.script.turns.first(), Some((_, Turn::Server(line))) if line.starts_with("220"));
         transport == Transport::Clear || (greeted && !about_tls && !clear_only)
     }
 
     /// Plays the dialogue over `wire`; an error tells which line went otherwise.
     pub fn play(&self, wire: &mut dyn Wire, transport: Transport) -> Result<(), String> {
         let mut secured = transport == Transport::Implicit;
-        for (index, (number, turn)) in self.turns.iter().enumerate() {
+        for (index, (number, turn)) in self.script.turns.iter().enumerate() {
             if index == 1 && transport == Transport::StartTls {
                 start_tls_first(wire)?;
                 secured = true;
             }
-            self.take(turn, wire, &mut secured)
-                .map_err(|error| format!("{}.smtp:{number}: {error}", self.name))?;
+            turn.play(wire, &mut secured)
+                .map_err(|what| self.script.fault(*number, what).to_string())?;
         }
-        if wire.is_silent() {
-            Ok(())
-        } else {
-            Err(format!("{}: at its end: {:?}", self.name, wire.line()))
-        }
-    }
-
-    fn take(&self, turn: &Turn, wire: &mut dyn Wire, secured: &mut bool) -> Result<(), String> {
-        match turn {
-            Turn::Client(octets) => wire.send(octets),
-            Turn::Server(pattern) => expect(wire, pattern)?,
-            Turn::ServerInClear(pattern) if !*secured => expect(wire, pattern)?,
-            Turn::ServerInClear(_) => (),
-            Turn::WholeReply(code) => whole_reply(wire, code)?,
-            Turn::Silence if wire.is_silent() => (),
-            Turn::Silence => return Err(format!("not silent: {:?}", wire.line())),
-            Turn::Close => match wire.line()? {
-                None => (),
-                Some(line) => return Err(format!("not closed: {line:?}")),
-            },
-            Turn::StartTls => {
-                if !wire.is_silent() {
-                    return Err(format!("before the handshake: {:?}", wire.line()));
-                }
-                wire.start_tls();
-                *secured = true;
-            }
-        }
-        Ok(())
+        self.script
+            .expect_silence(wire)
+            .map_err(|fault| fault.to_string())
     }
 }
 
@@ -252,70 +184,6 @@ fn start_tls_first(wire: &mut dyn Wire) -> Result<(), String> {
     whole_reply(wire, "250")?;
     wire.send(b"STARTTLS\r\n");
     expect(wire, "220 *")?;
-    wire.start_tls();
+    wire.start_tls(None);
     Ok(())
-}
-
-fn whole_reply(wire: &mut dyn Wire, code: &str) -> Result<(), String> {
-    while let Some(line) = wire.line()? {
-        if line == code || line.starts_with(&format!("{code} ")) {
-            return Ok(());
-        }
-        if !line.starts_with(&format!("{code}-")) {
-            return Err(format!("expected {code}, got {line:?}"));
-        }
-    }
-    Err(format!("expected {code}, got the end of the connection"))
-}
-
-fn expect(wire: &mut dyn Wire, pattern: &str) -> Result<(), String> {
-    match wire.line()? {
-        Some(line) if matches(pattern, &line) => Ok(()),
-        Some(line) => Err(format!("expected {pattern:?}, got {line:?}")),
-        None => Err(format!(
-            "expected {pattern:?}, got the end of the connection"
-        )),
-    }
-}
-
-/// Whether `line` is `pattern`, in which each `*` stands for any text.
-fn matches(pattern: &str, line: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == line;
-    };
-    line.strip_prefix(start).is_some_and(|line| {
-        (0..=line.len()).any(|at| line.get(at..).is_some_and(|line| matches(rest, line)))
-    })
-}
-
-/// Reads the escapes of a `C\:` line.
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut octets = Vec::new();
-    let mut rest = text;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        octets.extend_from_slice(plain.as_bytes());
-        let (letter, after) = escape.split_at(1);
-        rest = after;
-        match letter {
-            "r" => octets.push(b'\r'),
-            "n" => octets.push(b'\n'),
-            "t" => octets.push(b'\t'),
-            "0" => octets.push(0),
-            "\\" => octets.push(b'\\'),
-            "x" => {
-                let (digits, after) = after.split_at(2);
-                octets.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = after;
-            }
-            "{" => {
-                let (repeat, after) = after.split_once('}').unwrap();
-                let (what, times) = repeat.rsplit_once('*').unwrap();
-                octets.extend(what.repeat(times.parse().unwrap()).as_bytes());
-                rest = after;
-            }
-            _ => panic!("\\{escape}"),
-        }
-    }
-    octets.extend_from_slice(rest.as_bytes());
-    octets
 }

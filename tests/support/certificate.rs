@@ -1,7 +1,7 @@
 //! Certificates made on the spot, with each kind of key in each spelling.
 
 use super::program::run;
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,6 +50,13 @@ impl Certificate {
 
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
+    }
+
+    /// Of the public key as the certificate holds it.
+    pub fn key_digest(&self) -> Vec<u8> {
+        let key = self.key.subject_public_key_info();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key);
+        digest.as_ref().to_vec()
     }
 
     /// Writes `NAME.pem` and `NAME.key` into `folder` and returns their paths.

@@ -17,6 +17,8 @@ pub const OPEN: &str = "#{}\n";
 pub struct Configuration {
     folder: TempDir,
     lines: String,
+    /// `conf.d/config.vsl` is somebody else's, whom `vsmtp.vsl` asks first.
+    copied: bool,
 }
 
 /// `domain-enabled/NAME`.
@@ -67,6 +69,7 @@ impl Configuration {
         let configuration = Self {
             folder,
             lines: String::new(),
+            copied: false,
         };
         fs::create_dir(configuration.root()).unwrap();
         fs::create_dir(configuration.state()).unwrap();
@@ -78,6 +81,28 @@ impl Configuration {
             chown(state, Some(user.uid.as_raw()), Some(group.gid.as_raw())).unwrap();
         }
         configuration
+    }
+
+    /// A copy of the configuration below `origin`, with what every test needs on top. `adapt` gets the text of each file.
+    pub fn copy(origin: &Path, adapt: impl Fn(String) -> String) -> Self {
+        let configuration = Self::new();
+        let mut open = vec![origin.to_owned()];
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            } else {
+                let below = path.strip_prefix(origin).unwrap().to_str().unwrap();
+                configuration.file(below, &adapt(fs::read_to_string(&path).unwrap()));
+            }
+        }
+        Self {
+            copied: true,
+            ..configuration
+        }
     }
 
     /// Stands for `/etc/vsmtp`.
@@ -158,7 +183,16 @@ impl Configuration {
 
     /// Writes `conf.d/config.vsl`, when the test has not done so itself.
     pub fn write(&self) {
-        if !self.lines.is_empty() {
+        if self.copied {
+            self.file(
+                "vsmtp.vsl",
+                &format!(
+                    "import \"conf.d/config\" as copied;\n\
+                     fn on_config(config) {{\n  config = copied::on_config(config);\n{}  config\n}}\n",
+                    self.lines
+                ),
+            );
+        } else if !self.lines.is_empty() {
             self.file(
                 "conf.d/config.vsl",
                 &format!("fn on_config(config) {{\n{}  config\n}}\n", self.lines),

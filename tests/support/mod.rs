@@ -6,12 +6,17 @@ mod certificate;
 mod client;
 mod configuration;
 mod daemon;
+#[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
+pub mod database;
+mod dns;
 mod hop;
 mod maildir;
 mod name_server;
 mod notify;
 mod openssl;
+pub mod peers;
 mod program;
+mod report;
 mod rules;
 mod saslauthd;
 
@@ -19,11 +24,13 @@ pub use certificate::{Certificate, KeyKind};
 pub use client::Client;
 pub use configuration::Configuration;
 pub use daemon::{Daemon, PROGRAM, Start, is_root, unprivileged};
+pub use dns::SignedZone;
 pub use hop::Hop;
 pub use maildir::Maildir;
 pub use name_server::name_server;
 pub use openssl::{Handshake, SClient};
 pub use program::{Output, run, trial_with};
+pub use report::read_report;
 pub use rules::{no_rules, options};
 
 use std::time::{Duration, Instant};

@@ -80,14 +80,24 @@ pub fn trial_with(
     name: impl Into<String>,
     test: impl FnOnce() + Send + 'static,
 ) -> Trial {
+    trial_or(None, programs, name, test)
+}
+
+/// As [`trial_with`], for a test that another `obstacle` may stand against.
+pub fn trial_or(
+    obstacle: Option<String>,
+    programs: &'static [&'static str],
+    name: impl Into<String>,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
     let absent: Vec<&str> = programs.iter().copied().filter(|p| !present(p)).collect();
-    if absent.is_empty() {
+    let absent = (!absent.is_empty()).then(|| format!("needs {}", absent.join(" and ")));
+    let Some(reason) = obstacle.or(absent) else {
         return Trial::test(name, || {
             test();
             Ok(())
         });
-    }
-    let reason = format!("needs {}", absent.join(" and "));
+    };
     let on_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     let failed: Result<(), Failed> = Err(reason.clone().into());
     Trial::test(name, || failed)

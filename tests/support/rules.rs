@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vsmtp::mail::Domains;
 use vsmtp::rules::{Options, Rules};
+use vsmtp::script::Limits;
 
 /// Those of a configuration at `root` without domains.
 pub fn options(root: &Path) -> Options {
@@ -17,6 +18,8 @@ pub fn options(root: &Path) -> Options {
         saslauthd: root.join("mux"),
         dns: Default::default(),
         identity: ("vsmtp".to_owned(), "vsmtp".to_owned()),
+        listed: None,
+        limits: Limits::default(),
     }
 }
 

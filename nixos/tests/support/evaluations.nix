@@ -1,7 +1,8 @@
 # Configurations that must not work, each with what its author has to be told, and one that must.
 #
 #   refusals.NAME   { wrong = a derivation that cannot be evaluated or built; message = part of what is said about it; }
-#   alone           the configuration of a server of which nothing is said but that it is enabled
+#   accepted.NAME   configurations that are good
+#   undocumented    options without a description or an example: none
 #   example         what nixos/example.nix comes to
 { lib, pkgs }:
 let
@@ -233,10 +234,16 @@ in
         transport = "pigeon";
       };
     };
+    transport-port = refusal {
+      message = ''services.vsmtp.domains."example.com": domain-enabled/example.com/config.vsl:'';
+      module = domain {
+        transport = "smtp://mx.example.net:smtp";
+      };
+    };
     transport-password = refusal {
       message = ''services.vsmtp.domains."example.com".transport: everyone can read the Nix store'';
       module = domain {
-        transport = "smtp://jane:secret@smart.example.net:587";
+        transport = "smtps://jane:secret@smart.example.net";
       };
     };
     mailbox = refusal {
@@ -295,7 +302,28 @@ in
     };
   };
 
-  alone = configuration (vsmtp { });
+  accepted = {
+    alone = configuration (vsmtp { });
+    transports = configuration (vsmtp {
+      domains = lib.mapAttrs (_: transport: { inherit transport; }) {
+        "maildir.example" = "maildir";
+        "mbox.example" = "mbox";
+        "store.example" = "lmtp:unix:/run/dovecot2/lmtp";
+        "remote-store.example" = "lmtp:[2001:db8::1]:24";
+        "behind.example" = "smtp://mx.behind.example:2525?tls=required";
+        "secret.example" = "smtps://mx.secret.example";
+      };
+    });
+  };
+
+  undocumented =
+    let
+      documented = option: option ? description && option ? example;
+      all = lib.optionAttrSetToDocList (system { }).options.services.vsmtp;
+    in
+    map (option: option.name) (
+      lib.filter (option: option.visible && !option.internal && !documented option) all
+    );
 
   example =
     let

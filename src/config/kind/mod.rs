@@ -11,7 +11,7 @@ mod tls;
 pub(super) use account::{Account, Level, Requirement};
 pub(super) use mail::{Aliases, Mailboxes, Mechanism, Selector, Transport};
 pub(super) use network::{DomainName, NameServer, Socket, is_domain_name};
-pub(super) use number::{Count, Duration, Flag, Pause, Size, Unlimited};
+pub(super) use number::{Count, Duration, Flag, Pause, Size, Unlimited, UpTo};
 pub(super) use path::File;
 pub(super) use tls::{CipherSuite, TlsVersion, has_suite};
 

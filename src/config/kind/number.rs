@@ -51,6 +51,32 @@ impl<T: Copy + TryFrom<INT> + TryInto<INT>> Kind<T> for Count {
     }
 }
 
+/// What another kind reads, up to this value.
+pub(in crate::config) struct UpTo<K, T>(pub(in crate::config) K, pub(in crate::config) T);
+
+impl<T: PartialOrd, K: Kind<T>> Kind<T> for UpTo<K, T> {
+    fn expected(&self) -> String {
+        let most = self.0.write(&self.1);
+        format!("{}, {most} at most", self.0.expected())
+    }
+
+    fn example(&self) -> String {
+        self.0.example()
+    }
+
+    fn read(&self, value: Dynamic, base: &Path) -> Result<T, Unfit> {
+        let read = self.0.read(value.clone(), base)?;
+        if read > self.1 {
+            return Err(Unfit::of(&value).because("it is too large"));
+        }
+        Ok(read)
+    }
+
+    fn write(&self, value: &T) -> Dynamic {
+        self.0.write(value)
+    }
+}
+
 /// A whole number from 1, or -1 for no limit.
 pub(in crate::config) struct Unlimited;
 
@@ -92,7 +118,7 @@ const UNITS: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
 ];
 
-impl Kind<u64> for Size {
+impl<T: Copy + TryFrom<u64> + TryFrom<INT> + TryInto<INT>> Kind<T> for Size {
     fn expected(&self) -> String {
         "a size".into()
     }
@@ -101,15 +127,17 @@ impl Kind<u64> for Size {
         "\"25MB\", \"16MiB\" or a number of octets".into()
     }
 
-    fn read(&self, value: Dynamic, base: &Path) -> Result<u64, Unfit> {
+    fn read(&self, value: Dynamic, base: &Path) -> Result<T, Unfit> {
         if value.is_int() {
             return Count.read(value, base);
         }
         let text = super::text(value)?;
-        parse_size(&text).map_err(|why| Unfit::of(&text.into()).because(why))
+        parse_size(&text)
+            .and_then(|size| T::try_from(size).map_err(|_| "it is too large".into()))
+            .map_err(|why| Unfit::of(&text.into()).because(why))
     }
 
-    fn write(&self, value: &u64) -> Dynamic {
+    fn write(&self, value: &T) -> Dynamic {
         Count.write(value)
     }
 }

@@ -33,13 +33,23 @@ pub(super) fn usable(records: Vec<Tlsa>) -> Vec<Tlsa> {
 #[derive(Debug)]
 pub(super) struct Verifier {
     records: Vec<Tlsa>,
+    domain: Option<ServerName<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    /// `records` are usable, and at least one.
-    pub(super) const fn new(records: Vec<Tlsa>, provider: Arc<CryptoProvider>) -> Self {
-        Self { records, provider }
+    /// `records` are usable, and at least one. `domain` is the one that the server is a mail exchanger of: below a trust
+    /// anchor its name is as good as the server's (RFC 7672 §3.2.3).
+    pub(super) const fn new(
+        records: Vec<Tlsa>,
+        domain: Option<ServerName<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        Self {
+            records,
+            domain,
+            provider,
+        }
     }
 
     /// Whether the chain leads to `anchor`, with the name and the dates that RFC 7672 §3.1.2 asks for.
@@ -57,7 +67,11 @@ impl Verifier {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, &[], now)
+        let verify = |name| verifier.verify_server_cert(end_entity, intermediates, name, &[], now);
+        match (verify(server_name), &self.domain) {
+            (Err(_), Some(domain)) => verify(domain),
+            (verified, _) => verified,
+        }
     }
 }
 
@@ -150,12 +164,16 @@ mod tests {
 
     /// An authority and a certificate that it made for `mx.example.org`, and the key of that.
     fn chain() -> (CertificateDer<'static>, CertificateDer<'static>) {
+        chain_for("mx.example.org")
+    }
+
+    fn chain_for(name: &str) -> (CertificateDer<'static>, CertificateDer<'static>) {
         let mut authority = CertificateParams::new(vec![]).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let anchor = authority.self_signed(&key).unwrap();
         let issuer = Issuer::from_params(&authority, &key);
-        let leaf = CertificateParams::new(vec!["mx.example.org".to_owned()]).unwrap();
+        let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let leaf = leaf
             .signed_by(&KeyPair::generate().unwrap(), &issuer)
             .unwrap();
@@ -186,7 +204,8 @@ mod tests {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let now = UnixTime::since_unix_epoch(Duration::from_secs(years * 31_556_952));
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        Verifier::new(vec![record], provider)
+        let domain = ServerName::try_from("example.net").unwrap();
+        Verifier::new(vec![record], Some(domain), provider)
             .verify_server_cert(end_entity, intermediates, &name, &[], now)
             .is_ok()
     }
@@ -236,6 +255,24 @@ mod tests {
                     55
                 ));
             }
+        }
+    }
+
+    #[test]
+    fn below_a_trust_anchor_the_domain_is_as_good_as_the_server() {
+        for (name, expected) in [
+            ("mx.example.org", true),
+            ("example.net", true),
+            ("example.org", false),
+        ] {
+            let (anchor, leaf) = chain_for(name);
+            let record = record(2, 1, 1, &anchor);
+            let shown = [leaf, anchor];
+            assert_eq!(
+                verify(record, &shown, "mx.example.org", 55),
+                expected,
+                "{name}"
+            );
         }
     }
 

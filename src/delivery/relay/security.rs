@@ -110,7 +110,9 @@ async fn by_dane(
                 Decision::new(StartTls::Required, Verification::None, reason)
             } else {
                 let reason = "DANE: TLSA records";
-                Decision::new(StartTls::Required, Verification::Dane(usable), reason)
+                let domain = hop.domain.clone();
+                let verification = Verification::Dane(usable, domain);
+                Decision::new(StartTls::Required, verification, reason)
             }))
         }
         Ok(_) | Err(Error::NoSuchName | Error::NoRecords) => Ok(None),
@@ -147,6 +149,7 @@ mod tests {
         NextHop {
             host: "mx.example.org".to_owned(),
             addresses: vec![],
+            domain: None,
             secure,
         }
     }

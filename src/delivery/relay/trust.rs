@@ -22,8 +22,8 @@ pub(super) enum Verification {
     Authorities,
     /// By name, against the authorities for hosts that an operator named.
     Named,
-    /// Against TLSA records, all of them usable.
-    Dane(Vec<Tlsa>),
+    /// Against TLSA records, all of them usable, for a mail exchanger of this domain.
+    Dane(Vec<Tlsa>, Option<String>),
 }
 
 /// Why no trust can be had.
@@ -141,8 +141,12 @@ impl Trust {
             Verification::None => Arc::clone(&self.unverified),
             Verification::Authorities => Arc::clone(&self.verified),
             Verification::Named => Arc::clone(&self.named),
-            Verification::Dane(records) => {
-                let verifier = dane::Verifier::new(records.clone(), Arc::clone(&self.provider));
+            Verification::Dane(records, domain) => {
+                let domain = domain
+                    .clone()
+                    .and_then(|name| ServerName::try_from(name).ok());
+                let provider = Arc::clone(&self.provider);
+                let verifier = dane::Verifier::new(records.clone(), domain, provider);
                 let config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
                     .with_safe_default_protocol_versions()?
                     .dangerous()

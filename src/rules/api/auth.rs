@@ -1,42 +1,43 @@
 //! `auth`: who the client is, and whether that is true.
 
-use crate::authentication::Saslauthd;
+use super::documented;
+use crate::authentication::BackEnd;
 use crate::rules::Stage;
 use crate::rules::scene::{Scene, with};
 use crate::rules::state::State;
 use crate::script::{Fault, wait};
 use rhai::plugin::*;
-use rhai::{EvalAltResult, FuncRegistration, Map, Module, exported_module};
+use rhai::{EvalAltResult, Map, Module, exported_module};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// The namespace, whose `unix_users()` asks `saslauthd`.
-///
-/// `auth::unix_users()`, also spelled `auth::unix_user()`: verifies the credentials as those of a user of this machine, and
-/// returns `accept` where the password is right, otherwise `deny`. So a rule of `authenticate` can be as short as
-/// `rule "sasl" || auth::unix_users()`. It asks saslauthd, which may take ten seconds; where that does not answer the client
-/// is told to come back (451). The user is asked about as the client gave it, with a domain when there was one. At
-/// `authenticate`.
-pub(super) fn module(saslauthd: Saslauthd) -> Module {
+/// The namespace, whose `unix_users()` asks about `users`.
+pub(super) fn module(users: BackEnd) -> Module {
     let mut module = exported_module!(functions);
-    let saslauthd = rhai::Shared::new(saslauthd);
+    let users = rhai::Shared::new(users);
     for name in ["unix_users", "unix_user"] {
-        let saslauthd = rhai::Shared::clone(&saslauthd);
+        let users = rhai::Shared::clone(&users);
         let verify = move |call: NativeCallContext<'_>| {
             with(&call, Stage::Authenticate, |scene| {
-                unix_users(&call, &saslauthd, scene)
+                unix_users(&call, &users, scene)
             })
         };
-        FuncRegistration::new(name)
+        documented(name, &["State"], UNIX_USERS)
             .with_volatility(true)
             .set_into_module(&mut module, verify);
     }
     module
 }
 
+const UNIX_USERS: &str = "Verifies the credentials as those of a user of this machine, and returns `accept` where the \
+    password is right, otherwise `deny`. So a rule of `authenticate` can be as short as \
+    `rule \"sasl\" || auth::unix_users()`, also spelled `auth::unix_user()`. It asks saslauthd, which may take ten seconds; \
+    where that does not answer the client is told to come back (451). The user is asked about as the client gave it, with a \
+    domain when there was one. At `authenticate`.";
+
 fn unix_users(
     call: &NativeCallContext<'_>,
-    saslauthd: &Saslauthd,
+    users: &BackEnd,
     scene: &mut Scene,
 ) -> std::result::Result<State, Fault> {
     let credentials = scene.transaction.credentials.as_mut().ok_or_else(|| {
@@ -45,7 +46,7 @@ fn unix_users(
             "call it at authenticate, and later ask auth::is_authenticated()",
         )
     })?;
-    match wait(call, || saslauthd.verify(credentials)) {
+    match wait(call, || users.verify(credentials)) {
         Ok(true) => Ok(State::Accept(None)),
         Ok(false) => Ok(State::refusal()),
         Err(error) => Err(Fault::new(

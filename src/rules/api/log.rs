@@ -1,5 +1,6 @@
 //! `log(level, text)`: what a rule says to the operator.
 
+use super::documented;
 use crate::rules::object;
 use crate::script::Fault;
 use rhai::{Dynamic, Engine, EvalAltResult};
@@ -10,8 +11,10 @@ use std::sync::{Mutex, PoisonError};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// Registers `log(level, text)`, with the levels `trace`, `debug`, `info`, `warn` and `error`. It writes to the log of the
-/// server, or to `file` (`app.logs.filename`) when there is one.
+const LOG: &str = "Tells the operator something. The levels are `trace`, `debug`, `info`, `warn` and `error`. Writes to \
+    the log of the server, or to `app.logs.filename` where that is set.";
+
+/// Registers `log(level, text)`, which writes to `file` when there is one.
 ///
 /// # Errors
 /// The file cannot be opened for writing.
@@ -20,10 +23,12 @@ pub(super) fn register(engine: &mut Engine, file: Option<&Path>) -> io::Result<(
         .map(|file| OpenOptions::new().create(true).append(true).open(file))
         .transpose()?
         .map(Mutex::new);
-    engine.register_fn("log", move |level: &str, text: Dynamic| -> Result<()> {
+    let log = move |level: &str, text: Dynamic| -> Result<()> {
         let text = object::text(&text).unwrap_or_else(|_| text.to_string());
         Ok(write(file.as_ref(), level, &text)?)
-    });
+    };
+    documented("log", &["level: &str", "text: Dynamic", "()"], LOG)
+        .register_into_engine(engine, log);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! `==` asks whether two values are the same thing, `in` whether the right one holds the left one: a network an address,
 //! a domain the addresses in it, a regular expression what it matches, a list any of its elements.
 
+use super::documented;
 use crate::mail::ReversePath;
 use crate::rules::object::{Kind, Object};
 use crate::rules::scene::Stand;
@@ -219,23 +220,26 @@ fn part(object: &Object, name: &str) -> std::result::Result<String, Fault> {
     }
 }
 
-/// Registers `file(path, kind)`: the lines of a file below `root`, each an object of that kind; empty lines and those
-/// that begin with `#` are left out. Read once, when the rules are loaded.
+const FILE: &str = "The lines of a file, each an object of that kind: `file(\"objects/blocked.txt\", \"fqdn\")`. \
+    Addresses, names and networks are `in` it when one of its lines holds them. Empty lines and those that begin with `#` \
+    are left out. The path is relative to the configuration root, and does not lead out of it. Read once, when the rules \
+    are loaded: call it at the top of the file.";
+
+/// Registers `file(path, kind)`, for files below `root`.
 pub(super) fn register_file(engine: &mut Engine, root: &Path) {
     let root = root.to_owned();
-    engine.register_fn(
-        "file",
-        move |call: NativeCallContext<'_>, path: &str, kind: &str| -> Result<Object> {
-            if call.tag().is_some_and(Dynamic::is::<Stand>) {
-                return Err(Fault::new(
-                    "file() reads the disk inside a rule",
-                    "call it at the top of the file and use its value in the rule",
-                )
-                .into());
-            }
-            Ok(lines(&root, path, kind)?)
-        },
-    );
+    let file = move |call: NativeCallContext<'_>, path: &str, kind: &str| -> Result<Object> {
+        if call.tag().is_some_and(Dynamic::is::<Stand>) {
+            return Err(Fault::new(
+                "file() reads the disk inside a rule",
+                "call it at the top of the file and use its value in the rule",
+            )
+            .into());
+        }
+        Ok(lines(&root, path, kind)?)
+    };
+    documented("file", &["path: &str", "kind: &str", "Object"], FILE)
+        .register_into_engine(engine, file);
 }
 
 fn lines(root: &Path, path: &str, kind: &str) -> std::result::Result<Object, Fault> {

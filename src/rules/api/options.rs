@@ -11,6 +11,9 @@ type Result<T> = std::result::Result<T, Fault>;
 /// How long anything may wait at most: as long as a client waits for its reply (RFC 5321 §4.5.3.2).
 const TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// How many connections to one database there may be: more than any has use for.
+const CONNECTIONS_MAX: usize = 256;
+
 /// What `function` was called with.
 pub(super) struct Options {
     function: &'static str,
@@ -98,6 +101,32 @@ impl Options {
                 example,
             )
         })
+    }
+
+    #[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        let flag = |value: &Dynamic| {
+            let kind = value.type_name();
+            let flag = value.as_bool();
+            flag.map_err(|_| self.fault(key, format!("is of type {kind}"), "true"))
+        };
+        self.given(key).map(flag).transpose()
+    }
+
+    /// How many connections to have at most.
+    pub(super) fn connections(&self, default: usize) -> Result<usize> {
+        let Some(value) = self.given("connections") else {
+            return Ok(default);
+        };
+        value
+            .as_int()
+            .ok()
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| (1..=CONNECTIONS_MAX).contains(number))
+            .ok_or_else(|| {
+                let what = format!("is no number from 1 to {CONNECTIONS_MAX}");
+                self.fault("connections", what, "4")
+            })
     }
 
     /// How long to wait.

@@ -32,6 +32,23 @@ async fn a_connection_serves_many_messages() {
 }
 
 #[tokio::test]
+async fn a_connection_serves_so_many_messages() {
+    let mut script = good_and_then(vec![]);
+    for _ in 1..100 {
+        script.extend(again());
+    }
+    script.extend([Hear("QUIT"), Say("221 bye")]);
+    let (fake, at) = Fake::start(1, 0, vec![script, good()]).await;
+    let relay = relay(zone(), at.port(), nobody());
+    for (number, connections) in (1..=101).map(|number| (number, 1 + usize::from(number > 100))) {
+        let deliveries = deliver(&relay, &["b@example.org"]).await;
+        assert_eq!(statuses(&deliveries), ["delivered"], "{number}");
+        assert_eq!(fake.heard().len(), connections, "{number}");
+    }
+    assert!(fake.heard()[0].ends_with("QUIT\r\n"));
+}
+
+#[tokio::test]
 async fn a_server_that_left_meanwhile_costs_no_attempt() {
     for left in [
         vec![],

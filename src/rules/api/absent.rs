@@ -1,0 +1,20 @@
+//! Databases that this build of the server cannot talk to.
+
+use crate::script::Fault;
+use rhai::{EvalAltResult, FuncRegistration, Map, Module, NativeCallContext};
+
+/// A namespace whose `connect` says what is missing.
+pub(super) fn module(feature: &'static str) -> Module {
+    let mut module = Module::new();
+    let connect = move |call: NativeCallContext<'_>, _: Map| -> Result<(), Box<EvalAltResult>> {
+        Err(Fault::new(
+            format!("this vsmtp is built without {feature}"),
+            format!("build it with `cargo build --release --features {feature}`, or take sqlite"),
+        )
+        .at(call.call_position()))
+    };
+    FuncRegistration::new("connect")
+        .with_volatility(true)
+        .set_into_module(&mut module, connect);
+    module
+}
