@@ -61,6 +61,9 @@ rustPlatform.buildRustPackage {
       installShellCompletion vsmtp.{bash,fish,zsh}
     ''
     + ''
+      for name in mailq newaliases sendmail vqueue; do
+        ln -s vsmtp $out/bin/$name
+      done
       install -D -m 444 -t $out/lib/systemd/system nixos/systemd/*.service nixos/systemd/*.socket
       install -D -m 444 nixos/systemd/vsmtp.sysusers.conf $out/lib/sysusers.d/vsmtp.conf
       substituteInPlace $out/lib/systemd/system/vsmtp.service --replace-fail /usr/bin/vsmtp $out/bin/vsmtp
