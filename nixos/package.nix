@@ -5,6 +5,10 @@
   python3,
   rustPlatform,
   stdenv,
+  # Databases for rules; SQLite is always there.
+  withMysql ? true,
+  withPostgresql ? true,
+  withRedis ? true,
 }:
 
 let
@@ -29,6 +33,11 @@ rustPlatform.buildRustPackage {
   };
 
   cargoLock.lockFile = ../Cargo.lock;
+
+  buildFeatures =
+    lib.optional withMysql "mysql"
+    ++ lib.optional withPostgresql "postgresql"
+    ++ lib.optional withRedis "redis";
 
   # Clients that tests speak as; tests whose client is missing are ignored.
   nativeCheckInputs = [
