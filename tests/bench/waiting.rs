@@ -16,8 +16,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
