@@ -5,7 +5,7 @@
 //! known for what it is and taken no second time.
 
 use super::store::Change;
-use super::{Draft, Entry, Error, Front, Queue, Screening, Version};
+use super::{Draft, Entry, Error, Front, Pending, Queue, Screening, Version};
 use crate::mail::{Address, Bookmark, Envelope, MessageId, Secret, Token};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use jiff::Timestamp;
@@ -133,9 +133,14 @@ impl Queue {
             delegation.whereabouts != Whereabouts::Back
                 && is_same(&delegation.secret, &token.secret)
         };
+        let named = |pending: &Pending| recipients.contains(&pending.recipient.address);
         let given_back = match waiting.delegation.as_deref().filter(|d| is_it(d)) {
-            Some(_) => self.replace(&waiting, draft, front, recipients).await,
             None => Ok(GivenBack::Unexpected),
+            // A part came back before, and this is it.
+            Some(_) if !waiting.pending.iter().any(named) && self.shared.returned.knows(token) => {
+                Ok(GivenBack::Again(token.id))
+            }
+            Some(_) => self.replace(&waiting, draft, front, recipients).await,
         };
         match &given_back {
             Ok(GivenBack::InPlaceOf(_)) => self.shared.returned.remember(token.clone()),
