@@ -11,7 +11,7 @@
 mod conversation;
 mod letter;
 
-use super::queue;
+use super::{queue, report};
 use clap::Parser;
 use conversation::Conversation;
 use letter::Letter;
@@ -172,7 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            crate::say(io::stderr(), format_args!("sendmail: {}", failure.what));
+            report::say(io::stderr(), format_args!("sendmail: {}", failure.what));
             ExitCode::from(failure.code)
         }
     }
@@ -214,7 +214,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     };
     let said = conversation.hand_in(sender.as_ref(), &addresses, &wishes, &mut letter)?;
     if arguments.verbose > 0 {
-        crate::say(io::stderr(), said);
+        report::say(io::stderr(), said);
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
 /// `-bs`: whoever called us speaks SMTP with the daemon itself.
 fn converse(arguments: &Arguments) -> Result<(), Failure> {
     let mut from_daemon = connect(arguments).inspect_err(|_| {
-        crate::say(io::stdout(), "421 4.3.2 Service not available\r");
+        report::say(io::stdout(), "421 4.3.2 Service not available\r");
     })?;
     let gone = |error: io::Error| Failure::new(EX_TEMPFAIL, error.to_string());
     let mut to_daemon = from_daemon.try_clone().map_err(gone)?;
