@@ -83,7 +83,12 @@
     PrivateDevices = true;
     PrivateMounts = true;
     PrivateTmp = true;
-    PrivateUsers = true;
+    # Users have no rights, yet stay who they are: the daemon notes whose program hands in mail. systemd before 257 does not
+    # know "identity", and the daemon then cannot tell them apart.
+    PrivateUsers = [
+      true
+      "identity"
+    ];
     ProcSubset = "pid";
     ProtectControlGroups = true;
     ProtectHome = true;

@@ -138,20 +138,24 @@ fn commands(roff: &mut Roff, path: &str, command: &Command) {
         if inner.is_hide_set() || inner.get_name() == "help" {
             continue;
         }
-        if inner.has_subcommands() {
-            commands(roff, &path, inner);
-            continue;
-        }
         let arguments: Vec<&Arg> = inner.get_arguments().filter(|arg| is_own(arg)).collect();
-        let mut usage = vec![bold(path)];
-        for argument in &arguments {
-            usage.push(roman(" "));
-            usage.extend(optional(argument));
+        let mut usage = vec![bold(&path)];
+        if inner.has_subcommands() {
+            usage.extend([roman(" "), italic("COMMAND")]);
+        } else {
+            for argument in &arguments {
+                usage.push(roman(" "));
+                usage.extend(optional(argument));
+            }
         }
         roff.control("TP", []);
         roff.text(usage);
         if let Some(about) = inner.get_long_about().or_else(|| inner.get_about()) {
             roff.text([roman(about.to_string().replace('\n', " "))]);
+        }
+        if inner.has_subcommands() {
+            commands(roff, &path, inner);
+            continue;
         }
         roff.control("RS", []);
         for argument in arguments {
@@ -202,14 +206,29 @@ fn spelled(argument: &Arg) -> Vec<Inline> {
     } else if let Some(short) = argument.get_short() {
         words.push(bold(format!("-{short}")));
     }
-    if argument.get_action().takes_values() {
-        if !words.is_empty() {
-            words.push(roman(" "));
-        }
-        let names = argument.get_value_names().unwrap_or_default();
-        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-        words.push(italic(names.join(" ")));
+    if !argument.get_action().takes_values() {
+        return words;
     }
+    let count = argument.get_num_args().unwrap_or_default();
+    let is_named = !words.is_empty();
+    let (open, close) = match (
+        is_named,
+        count.min_values(),
+        argument.is_require_equals_set(),
+    ) {
+        (true, 0, true) => ("[=", "]"),
+        (true, 0, false) => (" [", "]"),
+        (true, _, true) => ("=", ""),
+        (true, _, false) => (" ", ""),
+        (false, _, _) => ("", ""),
+    };
+    let names = argument.get_value_names().unwrap_or_default();
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    words.extend([roman(open), italic(names.join(" "))]);
+    if count.max_values() > names.len() {
+        words.push(roman("..."));
+    }
+    words.push(roman(close));
     words
 }
 
@@ -237,12 +256,17 @@ mod tests {
     fn example() -> Command {
         let option = Arg::new("config").long("config").value_name("DIR");
         let flag = Arg::new("all").long("all").num_args(0).help("Even those");
+        let targets = Arg::new("targets").value_name("TARGET").num_args(1..);
+        let kind = Arg::new("kind").long("kind").value_name("NAME");
+        let kind = kind.num_args(0..=1).require_equals(true);
         Command::new("vsmtp")
             .about("A mail server")
             .subcommand(
-                Command::new("queue")
-                    .about("The queue")
-                    .subcommand(Command::new("list").about("What waits").arg(flag)),
+                Command::new("queue").about("The queue").subcommand(
+                    Command::new("list")
+                        .about("What waits")
+                        .args([flag, kind, targets]),
+                ),
             )
             .subcommand(Command::new("serve").arg(option.default_value("/etc/vsmtp")))
             .subcommand(Command::new("secret").hide(true))
@@ -258,7 +282,8 @@ mod tests {
             .replace("\\fR", "");
         let plain = plain.replace("\\-", "-");
         for part in [
-            "vsmtp queue list [--all]",
+            "vsmtp queue COMMAND",
+            "vsmtp queue list [--all] [--kind[=NAME]] [TARGET...]",
             "What waits",
             "Even those",
             "vsmtp serve [--config DIR]",

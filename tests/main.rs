@@ -13,6 +13,7 @@ mod authentication;
 mod clients;
 mod configs;
 mod daemon;
+mod databases;
 mod dialogs;
 mod durability;
 mod examples;
@@ -35,6 +36,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod sendmail;
 mod services;
 mod simulate;
 mod stages;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         clients::trials(),
         configs::trials(),
         daemon::trials(),
+        databases::trials(),
         dialogs::trials(),
         durability::trials(),
         examples::trials(),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        sendmail::trials(),
         services::trials(),
         simulate::trials(),
         stages::trials(),

@@ -161,7 +161,8 @@ fn dns_without_answer() {
     ]);
 }
 
-const SERVICES: &str = "import \"services/all\" as services;";
+/// The file of services that tests write.
+pub const SERVICES: &str = "import \"services/all\" as services;";
 
 fn cmd() {
     let configuration = Configuration::new();

@@ -238,19 +238,23 @@ fn too_early() {
 }
 
 fn forwarded() {
-    let hop = Hop::start(|_, _| None);
-    let rules = format!(
-        r#"#{{ rcpt: [ action "john is elsewhere" || transport::forward("john@home.example", "{}") ] }}"#,
-        hop.address()
-    );
-    let mut daemon = Daemon::start(home(&rules));
-    send(&mut daemon, &["john@home.example", "jim@home.example"]);
-    daemon.maildir("home.example", "jim").wait(1);
-    daemon.wait_for_log(&["to=john@home.example", "result=\"relayed\""]);
-    assert_eq!(told(&hop), ["<john@home.example>"]);
-    let john = daemon.maildir("home.example", "john");
-    assert!(john.messages().is_empty());
-    daemon.stop();
+    for stage in ["rcpt", "preq", "postq", "delivery"] {
+        let hop = Hop::start(|_, _| None);
+        let rules = format!(
+            r#"#{{ {stage}: [
+                 action "john is elsewhere" || transport::forward("john@home.example", "{}")
+               ] }}"#,
+            hop.address()
+        );
+        let mut daemon = Daemon::start(home(&rules));
+        send(&mut daemon, &["john@home.example", "jim@home.example"]);
+        daemon.maildir("home.example", "jim").wait(1);
+        daemon.wait_for_log(&["to=john@home.example", "result=\"relayed\""]);
+        assert_eq!(told(&hop), ["<john@home.example>"], "{stage}");
+        let john = daemon.maildir("home.example", "john");
+        assert!(john.messages().is_empty(), "{stage}");
+        daemon.stop();
+    }
 }
 
 fn crash() {

@@ -35,7 +35,8 @@ with subtest("the authority asks over HTTP, and its certificate is shown"):
         " context=ssl._create_unverified_context()).read().decode())'",
         "/tmp/root.pem",
     )
-    mx.succeed(f"systemctl start {order}")
+    # An order of the boot, before there was anybody to trust, may still be about to fail.
+    mx.wait_until_succeeds(f"systemctl start {order}", timeout=60)
     retry(lambda _: shown("serial") != before, 60)
     assert "Pebble" in shown("issuer")
     mx.succeed(f"{connect} -CAfile /tmp/root.pem -verify_return_error -verify_hostname {host} </dev/null 2>&1")

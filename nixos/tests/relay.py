@@ -47,7 +47,11 @@ with subtest("a host that is down gets its mail when it is up again"):
     alpha.wait_until_succeeds(
         "journalctl --unit=vsmtp.service --output=verbose | grep -i 'result=deferred'", timeout=60
     )
+    listed = alpha.succeed("vqueue list")
+    assert "jane@beta.test" in listed, listed
+    alpha.fail("setpriv --reuid=nobody --clear-groups vqueue list")
     beta.start()
     beta.wait_for_unit("vsmtp.service")
     arrives(beta, "beta.test/jane", "for-later")
+    alpha.wait_until_succeeds("test -z \"$(vqueue list --json)\"", timeout=30)
     assert beta.succeed(f"grep -rl for-later {home}/beta.test/jane/new | wc -l").strip() == "1"

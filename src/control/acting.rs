@@ -3,8 +3,8 @@
 use super::reading::{Archive, BATCH, Domains, next};
 use super::{Action, Summary, Target};
 use crate::delivery::quarantine::Kept;
-use crate::mail::{Envelope, MessageId};
-use crate::queue::{Obeyed, Order, Queue};
+use crate::mail::MessageId;
+use crate::queue::{Front, Obeyed, Order, Queue, Screening, Version};
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -238,8 +238,15 @@ async fn release(queue: &Queue, of: MessageId, kept: Kept) -> io::Result<()> {
         }
         draft.append(&octets).await.map_err(io::Error::other)?;
     }
-    let envelope: Envelope = kept.envelope.clone();
-    let committed = queue.commit(draft, String::new(), envelope).await;
+    let version = Version {
+        id,
+        front: Front::default(),
+        envelope: kept.envelope.clone(),
+        origin: None,
+        // Rules have had their say, and would say the same.
+        screening: Screening::Over,
+    };
+    let committed = queue.commit_versions(draft, vec![version]).await;
     committed.map_err(io::Error::other)?;
     tracing::info!(%id, %of, "message released from quarantine");
     spawn_blocking(move || kept.remove()).await?

@@ -31,6 +31,15 @@ pub enum Error {
     /// A row cannot become a map.
     #[error("answers with two columns named {0:?}")]
     SameName(String),
+    /// A column of a type that a script knows nothing like.
+    #[cfg(feature = "postgresql")]
+    #[error("answers with a column {column:?} of type {kind}")]
+    NoCounterpart {
+        /// The column.
+        column: String,
+        /// Its type in the words of the database.
+        kind: String,
+    },
     /// A file that is written by rules and no longer is what it should be.
     #[error("cannot be read or written: {0}")]
     File(String),
@@ -50,6 +59,8 @@ impl Error {
             Self::Busy(_) => "give it more connections, or see why its answers are slow",
             Self::TooMuch { .. } => "ask for less: name the columns, and LIMIT the rows",
             Self::SameName(_) => "give one of them another name: SELECT … AS …",
+            #[cfg(feature = "postgresql")]
+            Self::NoCounterpart { .. } => "make it a text in the statement: SELECT column::text",
             Self::File(_) => "check the file, and that the server may use it",
             Self::Runtime(_) => "see the log of the system for what it has run out of",
         }

@@ -6,6 +6,8 @@ mod certificate;
 mod client;
 mod configuration;
 mod daemon;
+#[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
+pub mod database;
 mod dns;
 mod hop;
 mod maildir;

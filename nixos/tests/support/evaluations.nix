@@ -2,6 +2,7 @@
 #
 #   refusals.NAME   { wrong = a derivation that cannot be evaluated or built; message = part of what is said about it; }
 #   accepted.NAME   configurations that are good
+#   undocumented    options without a description or an example: none
 #   example         what nixos/example.nix comes to
 { lib, pkgs }:
 let
@@ -314,6 +315,15 @@ in
       };
     });
   };
+
+  undocumented =
+    let
+      documented = option: option ? description && option ? example;
+      all = lib.optionAttrSetToDocList (system { }).options.services.vsmtp;
+    in
+    map (option: option.name) (
+      lib.filter (option: option.visible && !option.internal && !documented option) all
+    );
 
   example =
     let

@@ -117,6 +117,11 @@ class Machine:
         (etc / "hostname").write_text(self.name + "\n")
         if not (etc / "hosts").exists():
             (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+        # The other names of the program, as the package has them.
+        programs = upper / "opt/vsmtp/bin"
+        programs.mkdir(parents=True)
+        for name in ("vqueue",):
+            (programs / name).symlink_to("vsmtp")
         layers = f"lowerdir={self._site.base},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, self._root)
 

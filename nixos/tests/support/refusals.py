@@ -19,7 +19,14 @@ def check(nix):
             faults.append(f"{name} was not refused")
         elif message not in done.stderr:
             faults.append(f"{name}: nobody said `{message}`, but:\n{done.stderr}")
-    return len(refusals), faults + example(nix)
+    return len(refusals), faults + undocumented(nix) + example(nix)
+
+
+def undocumented(nix):
+    listed = nix("eval", "--json", f"{PREFIX}.undocumented")
+    if listed.returncode != 0:
+        return [listed.stderr]
+    return [f"{name} has no description or no example" for name in json.loads(listed.stdout)]
 
 
 def example(nix):

@@ -80,12 +80,7 @@ fn run(
 ) -> Result<Array> {
     let at = |fault: Fault| fault.at(call.call_position());
     written_out(call, statement, "the statement").map_err(at)?;
-    let parameters = parameters
-        .iter()
-        .enumerate()
-        .map(|(index, parameter)| value(parameter).ok_or_else(|| no_value(index, parameter)))
-        .collect::<std::result::Result<_, _>>()
-        .map_err(at)?;
+    let parameters = values(parameters).map_err(at)?;
     let bounds = bounds(call.engine());
     let table = waiting::ask(call, database.name(), || {
         database.query(statement, parameters, bounds)
@@ -118,8 +113,21 @@ pub(super) fn bounds(engine: &Engine) -> Bounds {
     }
 }
 
-/// What an argument is for a database.
-pub(super) fn value(argument: &Dynamic) -> Option<Value> {
+/// What the arguments are for a database.
+pub(super) fn values(arguments: &Array) -> std::result::Result<Vec<Value>, Fault> {
+    let value = |(index, argument): (usize, &Dynamic)| {
+        value(argument).ok_or_else(|| {
+            let kind = argument.type_name();
+            Fault::new(
+                format!("parameter {} is of type {kind}", index + 1),
+                "give a string, an object, a number, a boolean, a blob or ()",
+            )
+        })
+    };
+    arguments.iter().enumerate().map(value).collect()
+}
+
+fn value(argument: &Dynamic) -> Option<Value> {
     if argument.is_unit() {
         return Some(Value::Null);
     }
@@ -139,14 +147,6 @@ pub(super) fn value(argument: &Dynamic) -> Option<Value> {
         return Some(Value::Octets(octets.clone()));
     }
     object::text(argument).ok().map(Value::Text)
-}
-
-pub(super) fn no_value(index: usize, argument: &Dynamic) -> Fault {
-    let kind = argument.type_name();
-    Fault::new(
-        format!("parameter {} is of type {kind}", index + 1),
-        "give a string, an object, a number, a boolean, a blob or ()",
-    )
 }
 
 fn rows(table: Table) -> Array {

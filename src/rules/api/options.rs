@@ -103,6 +103,16 @@ impl Options {
         })
     }
 
+    #[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        let flag = |value: &Dynamic| {
+            let kind = value.type_name();
+            let flag = value.as_bool();
+            flag.map_err(|_| self.fault(key, format!("is of type {kind}"), "true"))
+        };
+        self.given(key).map(flag).transpose()
+    }
+
     /// How many connections to have at most.
     pub(super) fn connections(&self, default: usize) -> Result<usize> {
         let Some(value) = self.given("connections") else {
