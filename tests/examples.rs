@@ -4,7 +4,7 @@
 //! stands for it, in dialogues and rules alike.
 
 use crate::support::{
-    Certificate, Client, Configuration, Daemon, PROGRAM, run, trial_with, wait_for,
+    Certificate, Client, Configuration, Daemon, Filter, PROGRAM, Verdict, run, trial_with, wait_for,
 };
 use libtest_mimic::Trial;
 use std::fs;
@@ -69,7 +69,13 @@ fn simulated(root: &Path) {
 }
 
 fn on_the_daemon(root: &Path, name: &str, dialogue: &Path) {
-    let adapt = |text: String| text.replace("192.0.2.", "127.0.2.");
+    let filter = Filter::start(antivirus);
+    let scanner = filter.address().to_string();
+    let adapt = |text: String| {
+        let text = text.replace("192.0.2.", "127.0.2.");
+        let text = text.replace("127.0.0.1:10026", &scanner);
+        text.replace("127.0.0.1:10025", "127.0.0.1:0")
+    };
     let text = adapt(fs::read_to_string(dialogue).unwrap());
     let dialogue = Dialogue::parse(dialogue, &text).unwrap();
     let mut configuration = Configuration::copy(root, adapt);
@@ -90,6 +96,9 @@ fn on_the_daemon(root: &Path, name: &str, dialogue: &Path) {
         };
     }
     let mut daemon = Daemon::start(configuration);
+    if name == "antivirus" {
+        filter.give_back_to(daemon.delegation());
+    }
     let address = daemon.smtp();
     let client = Client::connect_from(source, address);
     let mut wire = Socket {
@@ -104,10 +113,35 @@ fn on_the_daemon(root: &Path, name: &str, dialogue: &Path) {
     daemon.stop();
 }
 
+/// A content filter that knows one virus.
+fn antivirus(content: &str, _: usize) -> Verdict {
+    let status = match content.contains("a virus") {
+        true => "Infected (a virus)",
+        false => "Clean",
+    };
+    Verdict {
+        before: Some(format!("X-Virus-Status: {status}\r\n{content}")),
+        answer: "250 2.0.0 filtered",
+        after: None,
+    }
+}
+
 /// What has become of the messages, beyond what a client can see.
 fn afterwards(name: &str, daemon: &Daemon) {
     let delivered = |user: &str| daemon.maildir("example.com", user).wait_one();
     match name {
+        "antivirus" => {
+            let message = delivered("john");
+            let end = "\r\nSubject: hello\r\n\r\none\r\n";
+            assert!(message.ends_with(end), "{message}");
+            assert_eq!(message.matches("X-Virus-Status: ").count(), 1, "{message}");
+            assert!(message.contains("X-Virus-Status: Clean\r\n"), "{message}");
+            let quarantine = daemon.configuration().state().join("app/quarantine/virus");
+            wait_for("the other message in quarantine", || {
+                let entry = fs::read_dir(&quarantine).ok()?.next()?.unwrap().path();
+                entry.extension().is_none().then_some(())
+            });
+        }
         "header-rewriting" => {
             let message = delivered("john");
             assert!(

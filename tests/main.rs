@@ -14,6 +14,7 @@ mod clients;
 mod configs;
 mod daemon;
 mod databases;
+mod delegate;
 mod dialogs;
 mod durability;
 mod examples;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         configs::trials(),
         daemon::trials(),
         databases::trials(),
+        delegate::trials(),
         dialogs::trials(),
         durability::trials(),
         examples::trials(),

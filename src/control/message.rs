@@ -2,7 +2,7 @@
 
 use crate::delivery::quarantine::Kept;
 use crate::mail::MessageId;
-use crate::queue::{Entry, LastError, Pending, Reader};
+use crate::queue::{Entry, LastError, Pending, Reader, Whereabouts};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ pub enum State {
     Held,
     /// A way to get there.
     Stranded,
+    /// A content filter, which gives it back.
+    Delegated,
     /// An operator; a rule has put it in quarantine.
     Quarantined,
 }
@@ -79,6 +81,7 @@ impl State {
             Self::Deferred => "deferred",
             Self::Held => "held",
             Self::Stranded => "stranded",
+            Self::Delegated => "delegated",
             Self::Quarantined => "quarantined",
         }
     }
@@ -106,7 +109,7 @@ impl Message {
         let (active, now) = (reader.is_taken(id), Timestamp::now());
         let waiting = entry.pending.iter().map(|pending| Waiting {
             address: pending.recipient.address.as_str().to_owned(),
-            state: state(pending, active, now),
+            state: state(entry, pending, active, now),
             attempts: pending.attempts,
             next: pending.due,
             quarantine: pending.recipient.quarantine.clone(),
@@ -146,9 +149,16 @@ impl Message {
     }
 }
 
-fn state(pending: &Pending, active: bool, now: Timestamp) -> State {
+fn state(entry: &Entry, pending: &Pending, active: bool, now: Timestamp) -> State {
+    let delegation = entry.delegation.as_deref();
+    let is_away = delegation.is_some_and(|delegation| match delegation.whereabouts {
+        Whereabouts::Here => pending.due.is_none(),
+        Whereabouts::Away => true,
+        Whereabouts::Back => false,
+    });
     match pending.due {
         _ if pending.held => State::Held,
+        _ if is_away => State::Delegated,
         None => State::Stranded,
         Some(due) if due > now => State::Deferred,
         Some(_) if active => State::Active,

@@ -1,11 +1,12 @@
 //! What changes while the daemon runs: a reload on SIGHUP, and certificates that were renewed on disk.
 //!
 //! A reload replaces rules, domains, certificates, limits and the way to other servers as one, for the sessions and
-//! deliveries that begin after it; those that run finish with what they began with. A configuration with an error replaces nothing. Sockets, spool,
-//! log, user and threads are those of the start.
+//! deliveries that begin after it; those that run finish with what they began with. A configuration with an error replaces
+//! nothing. Spool, log, user, threads and sockets are those of the start, save that new rules may name further addresses
+//! where content filters give messages back.
 
 use super::prepare::{Prepared, prepare_in};
-use super::{Error, notify, outbound};
+use super::{Error, notify, outbound, sockets};
 use crate::config::{Config, Environment};
 use crate::delivery::relay::Relay;
 use crate::mail::{Domains, Service};
@@ -18,7 +19,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -41,10 +44,13 @@ pub(super) struct Live {
     queue: Queue,
     /// Where it listens.
     addresses: Vec<(Service, SocketAddr)>,
+    /// Where content filters give messages back, as rules name it. What rules name no more stays until the restart, for
+    /// what is still with a filter.
+    receivers: Vec<SocketAddr>,
+    /// Brings a socket to those who serve.
+    listen: mpsc::UnboundedSender<(Service, TcpListener)>,
     /// The certificate files as they were when they were last read.
     seen: Vec<Look>,
-    /// For `systemctl status`.
-    status: String,
 }
 
 /// One file, as far as stat(2) tells; `None` while there is none.
@@ -57,7 +63,7 @@ impl Live {
         relay: Relay,
         queue: Queue,
         addresses: Vec<(Service, SocketAddr)>,
-        status: String,
+        listen: mpsc::UnboundedSender<(Service, TcpListener)>,
     ) -> Self {
         let domains = Arc::clone(&prepared.config.domains);
         Self {
@@ -70,8 +76,9 @@ impl Live {
             environment: prepared.environment,
             config: prepared.config,
             queue,
+            receivers: prepared.rules.receivers(),
+            listen,
             addresses,
-            status,
         }
     }
 
@@ -94,7 +101,7 @@ impl Live {
             Ok(Ok(prepared)) => match self.replace(prepared) {
                 Ok(()) => {
                     tracing::info!("reloaded: sessions that begin now go by the new configuration");
-                    self.status.clone()
+                    super::status(&self.addresses)
                 }
                 Err(error) => {
                     tracing::error!(%error, "not reloaded: the configuration from before stays in force");
@@ -119,6 +126,16 @@ impl Live {
 
     fn replace(&mut self, prepared: Prepared) -> Result<(), Error> {
         let relay = outbound::relay(&prepared, &self.addresses, Some(&self.relay.load()))?;
+        let mut receivers = prepared.rules.receivers();
+        receivers.retain(|receiver| !self.receivers.contains(receiver));
+        let sockets = sockets::for_filters(&receivers)?;
+        let (listeners, addresses) = super::listeners(sockets).map_err(Error::Runtime)?;
+        self.receivers.extend(receivers);
+        self.addresses.extend(addresses);
+        for listener in listeners {
+            // Fails only when nobody serves any more.
+            let _ = self.listen.send(listener);
+        }
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }

@@ -29,7 +29,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Threads for what waits: passwords that are verified, rules that ask somebody, and disks. More than the first two can
 /// have together, so that a disk never waits for a thread.
@@ -57,7 +57,8 @@ pub fn run(
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
-    let sockets = sockets::open(&config.interfaces)?;
+    let mut sockets = sockets::open(&config.interfaces)?;
+    sockets.extend(sockets::for_filters(&prepared.rules.receivers())?);
     for path in [&config.queue.dirpath, &config.delivery.dirpath] {
         privileges::make_folder(path, identity.as_ref())?;
     }
@@ -93,16 +94,11 @@ async fn serve(
     let control = control::Socket::bind(&prepared.config.control).await?;
     let spool = prepared.config.queue.dirpath.clone();
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
+    let (listen, more) = mpsc::unbounded_channel();
     let mailboxes = prepared.config.delivery.clone();
     let relay = outbound::relay(&prepared, &addresses, None)?;
     let status = status(&addresses);
-    let mut live = Live::new(
-        prepared,
-        relay,
-        queue.clone(),
-        addresses.clone(),
-        status.clone(),
-    );
+    let mut live = Live::new(prepared, relay, queue.clone(), addresses.clone(), listen);
     let desk = Desk {
         queue: queue.clone(),
         spool,
@@ -111,7 +107,8 @@ async fn serve(
         sessions: Arc::clone(&live.shared),
     };
     let (stop, stopped) = watch::channel(false);
-    let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
+    let shared = Arc::clone(&live.shared);
+    let receiving = server::run(listeners, more, shared, told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));
     let relay = Arc::clone(&live.relay);
     let shutdown = told(stopped.clone());
@@ -172,14 +169,7 @@ async fn received(signal: &mut Signal) {
 fn status(addresses: &[(Service, SocketAddr)]) -> String {
     let list: Vec<String> = addresses
         .iter()
-        .map(|(service, address)| {
-            let name = match service {
-                Service::Relay => "smtp",
-                Service::Submission => "submission",
-                Service::Submissions => "submissions",
-            };
-            format!("{name} {address}")
-        })
+        .map(|(service, address)| format!("{service} {address}"))
         .collect();
     format!("listening: {}", list.join(", "))
 }

@@ -101,6 +101,19 @@ pub fn open(interfaces: &Interfaces) -> Result<Vec<(Service, TcpListener)>, Erro
     Ok(sockets)
 }
 
+/// Sockets for content filters to give messages back, which `receivers` name.
+pub fn for_filters(receivers: &[SocketAddr]) -> Result<Vec<(Service, TcpListener)>, Error> {
+    let listen = |&address| {
+        let socket = listen_on(address, &[]).map_err(|error| Error::Bind {
+            address,
+            key: "receiver of smtp::connect()",
+            error,
+        })?;
+        Ok((Service::Delegation, socket))
+    };
+    receivers.iter().map(listen).collect()
+}
+
 fn inherited(mut passed: ListenFd, names: &str) -> Result<Vec<(Service, TcpListener)>, Error> {
     let mut names = names.split(':');
     let mut sockets = Vec::new();

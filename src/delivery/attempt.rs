@@ -25,6 +25,8 @@ pub(super) enum Result {
     Done(Outcome, Place),
     /// Others on their way to the same place come first.
     Postponed,
+    /// With a content filter, which gives it back.
+    Delegated,
 }
 
 /// Where a copy that is done lies.
@@ -101,6 +103,7 @@ impl Attempt {
                 ("failed", Some(status), None, Some(cause))
             }
             Result::Postponed => ("postponed", None, None, None),
+            Result::Delegated => ("delegated", None, None, None),
         };
         let id = entry.id;
         let to = &pending.recipient.address;

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A lane is as wide as what most servers let one client have, and all of them together as wide as a small machine bears.
 /// Who waits costs an envelope.
@@ -53,8 +54,8 @@ impl Outbound {
         self.relay.load_full().close().await;
     }
 
-    /// Tries once to hand the message on to `recipients`, all at `to`; nobody is tried once `stopped` has completed before
-    /// their turn.
+    /// Tries once to hand the message on to `recipients`, all at `to`, which has `timeout` for it where that is given;
+    /// nobody is tried once `stopped` has completed before their turn.
     ///
     /// # Errors
     /// The message is damaged.
@@ -64,6 +65,7 @@ impl Outbound {
         entry: &Entry,
         to: &Destination,
         recipients: &[usize],
+        timeout: Option<Duration>,
         stopped: impl Future<Output = ()>,
     ) -> Result<Vec<Attempt>, Damaged> {
         let name = to.to_string();
@@ -86,7 +88,19 @@ impl Outbound {
         let message = message(entry, recipients, survey);
         let mut random = |below| self.draw(below);
         let relay = self.relay.load_full();
-        let deliveries = relay.deliver(to, &message, &mut content, &mut random).await;
+        let delivering = relay.deliver(to, &message, &mut content, &mut random);
+        let deliveries = match timeout {
+            None => delivering.await,
+            Some(timeout) => match tokio::time::timeout(timeout, delivering).await {
+                Ok(deliveries) => deliveries,
+                Err(_) => {
+                    let cause = format!("{to} did not take the message within {timeout:?}");
+                    let outcome = Outcome::Deferred(Status::new(4, 4, 2), cause);
+                    let attempt = |&index| Attempt::local(index, place(to), outcome.clone());
+                    return Ok(recipients.iter().map(attempt).collect());
+                }
+            },
+        };
         let attempts = recipients.iter().zip(deliveries);
         Ok(attempts
             .map(|(&index, delivery)| Attempt {

@@ -3,11 +3,12 @@
 //!
 //! What rules do to recipients is for good, at either stage. Edits of the header section and of the sender are for good at
 //! `postq`, where recipients whose rules edit differently become messages of their own; at `delivery` they are for the
-//! attempt at hand. Knows neither disk nor clock.
+//! attempt at hand. Recipients whose rules want a content filter to see the message first become a message of their own,
+//! with all edits so far. Knows neither disk nor clock.
 
 use super::attempt::{Attempt, Place};
-use crate::mail::{Domains, Edition, MessageId, Recipient, ReversePath};
-use crate::queue::{Entry, Pending, Revision, Screening};
+use crate::mail::{Bookmark, Domains, Edition, MessageId, Recipient, ReversePath, Secret};
+use crate::queue::{Delegation, Entry, Pending, Revision, Screening, Whereabouts};
 use crate::rules::{Fate, Ruling, Stage};
 use crate::smtp::client::Outcome;
 use jiff::Timestamp;
@@ -48,6 +49,8 @@ struct Copy {
 struct Dress {
     edition: Option<Arc<Edition>>,
     reverse_path: ReversePath,
+    /// To a content filter, after which rules go on here.
+    bookmark: Option<Bookmark>,
 }
 
 impl Dress {
@@ -55,6 +58,7 @@ impl Dress {
         Self {
             edition: None,
             reverse_path: entry.reverse_path.clone(),
+            bookmark: None,
         }
     }
 }
@@ -139,8 +143,16 @@ impl Screened {
         copies.map(|copy| copy.pending.recipient.clone()).collect()
     }
 
-    /// Does what `rulings` say about the copies that were `asked` about. `over`: no rule runs any more for this message.
-    pub fn apply(&mut self, asked: &[usize], rulings: Vec<Ruling>, over: bool, domains: &Domains) {
+    /// Does what the `rulings` of `stage` say about the copies that were `asked` about. `over`: no rule runs any more for
+    /// this message.
+    pub fn apply(
+        &mut self,
+        stage: Stage,
+        asked: &[usize],
+        rulings: Vec<Ruling>,
+        over: bool,
+        domains: &Domains,
+    ) {
         let mut slots: Vec<Option<Copy>> = std::mem::take(&mut self.copies)
             .into_iter()
             .map(Some)
@@ -149,31 +161,43 @@ impl Screened {
         for ruling in rulings {
             let members = ruling.members.iter();
             let places: Vec<usize> = members.filter_map(|&m| asked.get(m).copied()).collect();
-            match ruling.fate {
+            let bookmark = match ruling.fate {
                 Fate::Refuse(reply) => {
                     for place in places {
                         if let Some(copy) = slots.get_mut(place).and_then(Option::as_mut) {
                             copy.refused = Some(Outcome::refused(&reply));
                         }
                     }
+                    continue;
                 }
-                Fate::Proceed => {
-                    let dress = Dress {
-                        edition: ruling.edition,
-                        reverse_path: ruling.reverse_path,
-                    };
-                    let new = rearrange(&mut slots, &places, ruling.recipients, &dress);
-                    let new = domains.expand(new).into_iter();
-                    newcomers.extend(new.map(|recipient| (recipient, dress.clone())));
-                }
-            }
+                Fate::Proceed => None,
+                Fate::Delegate(bookmark) => Some(bookmark),
+            };
+            let dress = Dress {
+                edition: ruling.edition,
+                reverse_path: ruling.reverse_path,
+                bookmark,
+            };
+            let new = rearrange(&mut slots, &places, ruling.recipients, &dress);
+            let new = domains.expand(new).into_iter();
+            newcomers.extend(new.map(|recipient| (recipient, dress.clone())));
         }
         self.copies = slots.into_iter().flatten().collect();
+        let screening = match stage {
+            Stage::Postq => Screening::Ahead,
+            _ => Screening::Attempts,
+        };
         for (recipient, dress) in newcomers {
-            self.admit(recipient, dress);
+            self.admit(recipient, screening, dress);
+        }
+        let is_back = self.entry.delegation.as_ref();
+        let is_back = is_back.is_some_and(|d| d.bookmark.stage == stage.name());
+        if is_back && self.copies.iter().all(|copy| copy.refused.is_none()) {
+            self.entry.delegation = None;
         }
         let now = self.now;
-        let decided = self.copies.iter_mut().filter(|copy| copy.refused.is_none());
+        let is_decided = |copy: &&mut Copy| copy.refused.is_none() && copy.dress.bookmark.is_none();
+        let decided = self.copies.iter_mut().filter(is_decided);
         let decided = decided.map(|copy| &mut copy.pending);
         decided
             .filter(|pending| is_due(pending, now) || pending.screening == Screening::Attempts)
@@ -181,7 +205,7 @@ impl Screened {
     }
 
     /// Takes a recipient whom a rule added, unless it is one, or became one before.
-    fn admit(&mut self, recipient: Recipient, dress: Dress) {
+    fn admit(&mut self, recipient: Recipient, screening: Screening, dress: Dress) {
         let address = &recipient.address;
         let is_here = |copy: &Copy| copy.pending.recipient.address == *address;
         if self.entry.added.contains(address) || self.copies.iter().any(is_here) {
@@ -189,27 +213,31 @@ impl Screened {
         }
         self.entry.added.push(address.clone());
         self.copies.push(Copy {
-            pending: Pending::new(recipient, Screening::Ahead, self.now),
+            pending: Pending::new(recipient, screening, self.now),
             refused: None,
             dress,
         });
     }
 
-    /// What the queue must hold in the place of the message after `postq`; `None`: what it holds. The first keeps the name
-    /// of the message, the others get theirs from `next_id`.
-    pub fn divided(&self, mut next_id: impl FnMut() -> MessageId) -> Option<Vec<Revision>> {
-        let stays = self.stays();
-        if stays == Dress::plain(&self.entry)
-            && self.copies.iter().all(|copy| copy.dress == stays)
-            && !self.has_other_recipients()
-        {
+    /// What the queue must hold in the place of the message after `stage`; `None`: what it holds. The first keeps the name
+    /// of the message, the others get theirs from `next_id`; what goes to a content filter gets a `secret`.
+    pub fn divided(
+        &self,
+        stage: Stage,
+        mut next_id: impl FnMut() -> MessageId,
+        mut secret: impl FnMut() -> Secret,
+    ) -> Option<Vec<Revision>> {
+        let plain = Dress::plain(&self.entry);
+        let is_plain = |copy: &Copy| *self.lasting(stage, copy, &plain) == plain;
+        if self.copies.iter().all(is_plain) && !self.has_other_recipients() {
             return None;
         }
-        let mut parts: Vec<(&Dress, Vec<Pending>)> = vec![(&stays, Vec::new())];
-        for Copy { pending, dress, .. } in &self.copies {
+        let mut parts: Vec<(&Dress, Vec<Pending>)> = vec![(&plain, Vec::new())];
+        for copy in &self.copies {
+            let (dress, pending) = (self.lasting(stage, copy, &plain), copy.pending.clone());
             match parts.iter_mut().find(|(known, _)| *known == dress) {
-                Some((_, part)) => part.push(pending.clone()),
-                None => parts.push((dress, vec![pending.clone()])),
+                Some((_, part)) => part.push(pending),
+                None => parts.push((dress, vec![pending])),
             }
         }
         let parts = parts.into_iter().filter(|(_, part)| !part.is_empty());
@@ -221,56 +249,57 @@ impl Screened {
             let mut entry = self.entry.named(id);
             entry.reverse_path.clone_from(&dress.reverse_path);
             entry.pending = pending;
+            if let Some(bookmark) = &dress.bookmark {
+                entry.delegation = Some(Box::new(Delegation {
+                    secret: secret(),
+                    bookmark: bookmark.clone(),
+                    whereabouts: Whereabouts::Here,
+                }));
+            }
             let edition = dress.edition.clone();
             Revision { entry, edition }
         });
         Some(revisions.collect())
     }
 
-    /// The queue holds `entry`, the first of [`Screened::divided`]: what is left here is its recipients.
-    pub fn continue_with(&mut self, entry: Entry) {
-        let stays = self.stays();
-        self.copies.retain(|copy| copy.dress == stays);
-        let plain = Dress::plain(&entry);
-        for copy in &mut self.copies {
-            copy.dress = plain.clone();
+    /// What of a copy's dress is for good after `stage`.
+    fn lasting<'a>(&self, stage: Stage, copy: &'a Copy, plain: &'a Dress) -> &'a Dress {
+        match stage {
+            Stage::Delivery if copy.dress.bookmark.is_none() => plain,
+            _ => &copy.dress,
         }
-        self.hold(entry);
     }
 
-    /// How those go out who keep the name of the message: as it is, or else as the first of them.
-    fn stays(&self) -> Dress {
+    /// The queue holds `entry`, the first of what [`Screened::divided`] gave: what is left here is its recipients.
+    pub fn continue_with(&mut self, stage: Stage, mut entry: Entry) {
         let plain = Dress::plain(&self.entry);
-        let first = self.copies.first().map(|copy| &copy.dress);
-        match self.copies.iter().any(|copy| copy.dress == plain) {
-            true => plain,
-            false => first.cloned().unwrap_or(plain),
-        }
-    }
-
-    /// What the queue must hold in the place of the message before an attempt; `None`: what it holds.
-    pub fn changed(&self) -> Option<Revision> {
-        self.has_other_recipients().then(|| {
-            let mut entry = self.entry.clone();
-            let pending = self.copies.iter().map(|copy| copy.pending.clone());
-            entry.pending = pending.collect();
-            Revision {
-                entry,
-                edition: None,
+        let mut lasting = self
+            .copies
+            .iter()
+            .map(|copy| self.lasting(stage, copy, &plain));
+        let has_plain = lasting.clone().any(|dress| *dress == plain);
+        let stays = match has_plain {
+            true => Some(&plain),
+            false => lasting.next(),
+        };
+        let stays = stays.cloned();
+        let mut copies = std::mem::take(&mut self.copies);
+        copies.retain(|copy| Some(self.lasting(stage, copy, &plain)) == stays.as_ref());
+        if stage == Stage::Postq {
+            let plain = Dress::plain(&entry);
+            for copy in &mut copies {
+                copy.dress = plain.clone();
             }
-        })
+        }
+        self.copies = copies;
+        let pending = std::mem::take(&mut entry.pending).into_iter();
+        self.held = pending.map(|pending| pending.recipient).collect();
+        self.entry = entry;
     }
 
     fn has_other_recipients(&self) -> bool {
         let recipients = self.copies.iter().map(|copy| &copy.pending.recipient);
         !recipients.eq(&self.held)
-    }
-
-    /// The queue holds `entry`, and all copies are its recipients.
-    pub fn hold(&mut self, mut entry: Entry) {
-        let pending = std::mem::take(&mut entry.pending).into_iter();
-        self.held = pending.map(|pending| pending.recipient).collect();
-        self.entry = entry;
     }
 
     /// What may leave now.

@@ -1,6 +1,7 @@
 //! One message: asks the rules, finds out where each recipient's copy belongs, brings it there, tells the sender what failed, and tells the
 //! queue what became of it.
 
+mod delegate;
 mod screen;
 
 use super::attempt::{self, Attempt, Place};
@@ -113,6 +114,9 @@ impl Worker {
 
     /// Tries every recipient that is due and that rules let go, and records what became of it.
     pub async fn deliver(self: Arc<Self>, entry: Entry) {
+        let Some(entry) = self.delegated(entry).await else {
+            return;
+        };
         let Cleared {
             entry,
             outgoing,
@@ -121,6 +125,13 @@ impl Worker {
             Ok(cleared) => cleared,
             Err(Halt::Damaged) => return self.queue.set_aside(&entry).await,
             Err(Halt::Stopping | Halt::NobodyLeft) => return,
+            Err(Halt::Delegated(entry)) => {
+                // A reload may have taken the filter away just now: then all of it is done again.
+                if let Some(entry) = self.delegated(*entry).await {
+                    self.queue.put_back(&entry);
+                }
+                return;
+            }
         };
         let mut tries = JoinSet::new();
         for outgoing in outgoing {
@@ -159,7 +170,7 @@ impl Worker {
         let mut deliveries = JoinSet::new();
         for (to, recipients) in std::mem::take(&mut plan.relays) {
             let (worker, entry) = (Arc::clone(&self), Arc::clone(&entry));
-            deliveries.spawn(async move { worker.relay(&entry, &to, &recipients).await });
+            deliveries.spawn(async move { worker.relay(&entry, &to, &recipients, None).await });
         }
         if plan.is_local() {
             deliveries.spawn(Arc::clone(&self).keep(Arc::clone(&entry), plan));
@@ -200,19 +211,21 @@ impl Worker {
         })
     }
 
-    /// Hands the copies for one destination on.
+    /// Hands the copies for one destination on, which has `timeout` for it where that is given.
     async fn relay(
         &self,
         entry: &Entry,
         to: &relay::Destination,
         recipients: &[usize],
+        timeout: Option<Duration>,
     ) -> Result<Vec<Attempt>, Damaged> {
         let patience = async {
             self.stopped().await;
             tokio::time::sleep(GRACE).await;
         };
+        let (outbound, queue) = (&self.outbound, &self.queue);
         tokio::select! {
-            delivered = self.outbound.deliver(&self.queue, entry, to, recipients, self.stopped()) => delivered,
+            delivered = outbound.deliver(queue, entry, to, recipients, timeout, self.stopped()) => delivered,
             () = patience => Ok(Vec::new()),
         }
     }
@@ -262,7 +275,7 @@ impl Worker {
                 continue;
             };
             let state = match &attempt.result {
-                attempt::Result::Postponed => State::Postponed,
+                attempt::Result::Postponed | attempt::Result::Delegated => State::Postponed,
                 attempt::Result::Done(client::Outcome::Delivered(words), _) => {
                     if let Some(action) = attempt.success() {
                         notice.tell(entry, attempt, action, Status::new(2, 0, 0), words);

@@ -2,6 +2,7 @@
 
 mod address;
 mod credentials;
+mod delegation;
 mod domains;
 pub mod dsn;
 mod envelope;
@@ -17,6 +18,7 @@ mod transport;
 
 pub use address::{Address, AddressError, is_domain};
 pub use credentials::{Credentials, User};
+pub use delegation::{Bookmark, NoToken, Secret, TOKEN_FIELD, Token};
 pub use domains::{Domain, Domains, Mailboxes, Resolution};
 pub use envelope::{Body, Envelope, Recipient, ReversePath};
 pub use header::{FieldError, HeaderSection};

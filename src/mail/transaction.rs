@@ -20,16 +20,19 @@ pub enum Service {
     Submission,
     /// Mail from users, TLS from the first octet: port 465 (RFC 8314 §3.3).
     Submissions,
+    /// Mail that a content filter gives back, and nothing else.
+    Delegation,
 }
 
 impl Service {
     /// `smtp`, `submission` or `submissions`: the name of the port (RFC 6335 registry), and the word by which
-    /// systemd names a socket (`FileDescriptorName=`).
+    /// systemd names a socket (`FileDescriptorName=`); `delegation` for what has no port of its own.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Relay => "smtp",
             Self::Submission => "submission",
             Self::Submissions => "submissions",
+            Self::Delegation => "delegation",
         }
     }
 }

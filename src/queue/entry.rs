@@ -2,8 +2,8 @@
 //!
 //! The content is kept apart (see `queue/record.rs`), so that recording an attempt rewrites no body.
 
-use super::Version;
 use super::store::DueKey;
+use super::{Delegation, Version};
 use crate::mail::dsn::{EnvelopeId, Return};
 use crate::mail::{Address, Body, Edition, MessageId, Origin, Recipient, ReversePath};
 use jiff::Timestamp;
@@ -39,6 +39,9 @@ pub struct Entry {
     /// Who was made a recipient after the message was accepted, some of them done by now: nobody becomes one twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Address>,
+    /// Somebody is to get it, has it, or had it, to give it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Box<Delegation>>,
     /// The header section that goes out in the place of the one in the queue, as long as this value lives.
     #[serde(skip)]
     pub edition: Option<Arc<Edition>>,
@@ -182,6 +185,7 @@ impl Entry {
             pending: pending.collect(),
             origin: version.origin.map(Box::new),
             added: Vec::new(),
+            delegation: None,
             edition: None,
             aside,
             revision: 0,

@@ -13,6 +13,7 @@
 
 mod committer;
 mod content;
+mod delegation;
 mod draft;
 mod due;
 mod engine;
@@ -32,6 +33,7 @@ mod store;
 mod version;
 
 pub use content::Content;
+pub use delegation::{Delegation, GivenBack, Whereabouts};
 pub use draft::Draft;
 pub use entry::{Entry, LastError, Outcome, Pending, Screening, State};
 pub use error::Error;
@@ -45,6 +47,7 @@ pub use version::{Front, Version};
 
 use crate::mail::{Envelope, MessageId};
 use committer::Request;
+use delegation::Returned;
 use draft::BodyPath;
 use due::{Due, Next};
 use jiff::Timestamp;
@@ -84,6 +87,7 @@ struct Shared {
     last_id: AtomicU64,
     due: Due,
     chance: RandomState,
+    returned: Returned,
     /// `None` once the queue is being closed.
     committer: Option<mpsc::Sender<Request>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -118,6 +122,7 @@ impl Queue {
             last_id,
             due: Due::default(),
             chance: RandomState::new(),
+            returned: Returned::default(),
             committer: Some(committer),
             thread: Some(thread),
             store,

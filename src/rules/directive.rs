@@ -1,5 +1,7 @@
-//! `rule "name" || …` and `action "name" || …`: how they are read, and how their bodies run.
+//! `rule "name" || …`, `action "name" || …` and `delegate FILTER "name" || …`: how they are read, and how their bodies
+//! run.
 
+use super::filter::Filter;
 use super::manual;
 use super::scene::Stand;
 use super::state::State;
@@ -13,21 +15,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whether a directive decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a directive does.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Returns a state.
     Rule,
     /// Returns nothing.
     Action,
+    /// Sends the message to a content filter. Returns a state when it has come back.
+    Delegate(SharedFilter),
 }
+
+/// A content filter as a value of the language.
+pub(super) type SharedFilter = Arc<Filter>;
 
 impl Kind {
     /// As it is written.
-    pub(super) const fn keyword(self) -> &'static str {
+    pub(super) const fn keyword(&self) -> &'static str {
         match self {
             Self::Rule => "rule",
             Self::Action => "action",
+            Self::Delegate(_) => "delegate",
         }
     }
 }
@@ -49,7 +57,7 @@ pub(super) type SharedDirective = Arc<Directive>;
 
 impl fmt::Debug for Directive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.kind, self.name)
+        write!(f, "{} {:?}", self.kind.keyword(), self.name)
     }
 }
 
@@ -61,23 +69,20 @@ pub(super) fn register(engine: &mut Engine) {
             keyword,
             move |symbols, next, _| parse(keyword, symbols, next),
             false,
-            move |context, inputs, _| directive(kind, context, inputs),
+            move |context, inputs, _| directive(kind.clone(), context, inputs),
         );
     }
-    engine.register_type_with_name::<SharedDirective>("directive");
-    // Reserved, so that files which have it are not taken for broken syntax.
     engine.register_custom_syntax_with_state_raw(
         "delegate",
-        |_, _, _| {
-            Err(Fault::new(
-                "this version does not run `delegate`",
-                "take the directive out",
-            )
-            .in_syntax())
+        |symbols, next, _| match symbols.len() {
+            1 => Ok(Some("$expr$".into())),
+            // What the filter is stands between the keyword and the name.
+            _ => parse("delegate", symbols.get(1..).unwrap_or_default(), next),
         },
         false,
-        |_, _, _| Ok(Dynamic::UNIT),
+        |context, inputs, _| delegate(context, inputs),
     );
+    engine.register_type_with_name::<SharedDirective>("directive");
 }
 
 /// What comes after `symbols`: a name, then a closure without parameters.
@@ -106,6 +111,26 @@ fn parse(
         .in_syntax()),
         _ => Ok(None),
     }
+}
+
+fn delegate(
+    context: &mut EvalContext<'_, '_, '_, '_, '_, '_>,
+    inputs: &[Expression<'_>],
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let Some((filter, rest)) = inputs.split_first() else {
+        return Err(Fault::new("a directive is not whole", "correct the syntax").into());
+    };
+    let position = filter.start_position();
+    let filter = filter.eval_with_context(context)?;
+    let filter = filter.try_cast_result::<SharedFilter>().map_err(|other| {
+        let kind = context.engine().map_type_name(other.type_name());
+        Fault::new(
+            format!("a message cannot be delegated to a value of type {kind}"),
+            "make the filter with smtp::connect(#{ … })",
+        )
+        .at(position)
+    })?;
+    directive(Kind::Delegate(filter), context, rest)
 }
 
 fn directive(
@@ -146,6 +171,14 @@ fn directive(
 }
 
 impl Directive {
+    /// Whom the message goes to before the body runs.
+    pub(super) fn filter(&self) -> Option<&SharedFilter> {
+        match &self.kind {
+            Kind::Delegate(filter) => Some(filter),
+            Kind::Rule | Kind::Action => None,
+        }
+    }
+
     /// Runs the body on the scene that is on `stand`.
     ///
     /// # Errors
@@ -191,10 +224,10 @@ impl Directive {
     /// The state that the body's value stands for. A body that says nothing, such as an `if` without `else`, decides nothing.
     fn state(&self, engine: &Engine, value: Dynamic) -> Result<State, Fault> {
         let kind = engine.map_type_name(value.type_name());
-        match (self.kind, value.try_cast_result::<State>()) {
-            (Kind::Rule, Ok(state)) => Ok(state),
-            (Kind::Rule, Err(value)) if value.is_unit() => Ok(State::Next),
-            (Kind::Rule, Err(_)) => Err(Fault::new(
+        match (&self.kind, value.try_cast_result::<State>()) {
+            (Kind::Rule | Kind::Delegate(_), Ok(state)) => Ok(state),
+            (Kind::Rule | Kind::Delegate(_), Err(value)) if value.is_unit() => Ok(State::Next),
+            (Kind::Rule | Kind::Delegate(_), Err(_)) => Err(Fault::new(
                 format!("the rule returned a value of type {kind}"),
                 "let it return a state such as state::next()",
             )),

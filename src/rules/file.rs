@@ -23,6 +23,11 @@ impl RuleFile {
         self.stages.get(stage as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// Every directive, stage by stage.
+    pub(super) fn all(&self) -> impl Iterator<Item = &SharedDirective> {
+        self.stages.iter().flatten()
+    }
+
     /// Reads `path`; all errors at once. An empty file has no rules.
     pub(super) fn load(engine: &Engine, path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let ast = compile(engine, path).map_err(|error| vec![error])?;
@@ -96,6 +101,16 @@ impl RuleFile {
         for (index, element) in list.into_iter().enumerate() {
             let kind = engine.map_type_name(element.type_name()).to_owned();
             match element.try_cast::<SharedDirective>() {
+                Some(directive)
+                    if directive.filter().is_some()
+                        && !matches!(stage, Stage::Postq | Stage::Delivery) =>
+                {
+                    errors.push(self.error(
+                        Some(directive.position),
+                        format!("`delegate` stands at stage `{stage}`"),
+                        "move it to postq or delivery: a client would have to wait for the filter",
+                    ));
+                }
                 Some(directive) => directives.push(directive),
                 None => errors.push(self.error(
                     shape.element(stage.name(), index),

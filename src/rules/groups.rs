@@ -14,7 +14,20 @@ use crate::mail::{Address, Domains, Envelope, Recipient};
 use crate::script::Diagnostic;
 use rhai::Engine;
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// The name that a bookmark knows a group by.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relay => f.write_str("relay"),
+            Self::Incoming(domain) => write!(f, "incoming {domain}"),
+            Self::Outgoing(domain) => write!(f, "outgoing {domain}"),
+            Self::Internal(domain) => write!(f, "internal {domain}"),
+        }
+    }
+}
 
 /// The rule files of one domain; each may be missing.
 #[derive(Debug, Default)]
@@ -52,6 +65,17 @@ impl Group {
             (None, Some(to)) => Self::Incoming(to.clone()),
             (Some(from), Some(to)) if from == to => Self::Internal(from.clone()),
             (Some(from), _) => Self::Outgoing(from.clone()),
+        }
+    }
+
+    /// The group of that name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name.split_once(' ') {
+            None if name == "relay" => Some(Self::Relay),
+            Some(("incoming", domain)) => Some(Self::Incoming(domain.to_owned())),
+            Some(("outgoing", domain)) => Some(Self::Outgoing(domain.to_owned())),
+            Some(("internal", domain)) => Some(Self::Internal(domain.to_owned())),
+            _ => None,
         }
     }
 

@@ -270,7 +270,7 @@ fn directives() -> Chapter {
     }
 }
 
-const DIRECTIVES: [(&str, &str); 2] = [
+const DIRECTIVES: [(&str, &str); 3] = [
     (
         "rule \"NAME\" || BODY",
         "Decides. BODY, an expression or a block, returns a state, such as state::next(); one that returns nothing goes on \
@@ -279,6 +279,12 @@ const DIRECTIVES: [(&str, &str); 2] = [
     (
         "action \"NAME\" || BODY",
         "Does something and decides nothing: BODY returns nothing. NAME is unique within the file.",
+    ),
+    (
+        "delegate FILTER \"NAME\" || BODY",
+        "At postq and delivery. Sends the message to the content filter FILTER, which smtp::connect() makes, and runs BODY, as \
+         that of a rule, when it has come back: with what the filter made of it, for good. Then the stage goes on with the \
+         next directive. A filter that is away is asked again later, and nothing goes past it.",
     ),
 ];
 

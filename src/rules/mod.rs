@@ -8,6 +8,7 @@
 //! | `policy` | a stage from its question to its [`Verdict`]: which state of which file does what |
 //! | `groups` | which file runs, by sender and recipient |
 //! | `guard` | what decides where no rule did |
+//! | `filter` | whom `delegate` sends a message to |
 //! | `file`, `directive`, `review` | how a rule file is read, run, and found wanting before mail arrives |
 //! | `scene` | how a native function reaches the transaction of the rule that called it |
 //! | `setting`, `waiting` | how it reaches what all sessions share, and waits for somebody else |
@@ -23,6 +24,7 @@
 mod api;
 mod directive;
 mod file;
+mod filter;
 mod groups;
 mod guard;
 mod manual;
@@ -36,6 +38,7 @@ mod stage;
 mod state;
 mod waiting;
 
+pub use filter::Filter;
 pub use manual::{Manual, UnknownPage};
 pub use observer::{Observer, Run};
 pub use policy::{Fate, Policy, Ruling, Verdict};
@@ -43,7 +46,7 @@ pub use stage::Stage;
 
 use crate::authentication::{BackEnd, Listed, Saslauthd};
 use crate::dns::{self, Resolver};
-use crate::mail::Domains;
+use crate::mail::{Bookmark, Domains};
 use crate::script::{self, Diagnostic, Limits, Literals};
 use file::RuleFile;
 use groups::{DomainRules, Group, load_if_present};
@@ -51,6 +54,7 @@ use rhai::{Engine, OptimizationLevel};
 use setting::Setting;
 use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -132,6 +136,24 @@ impl Rules {
                 Err(errors)
             }
         }
+    }
+
+    /// Where content filters give messages back, each address once.
+    pub fn receivers(&self) -> Vec<SocketAddr> {
+        let files = self.filter.iter().chain(self.of_domains.files());
+        let filters = files.flat_map(RuleFile::all).filter_map(|d| d.filter());
+        let mut receivers: Vec<_> = filters.map(|filter| filter.receiver).collect();
+        receivers.sort();
+        receivers.dedup();
+        receivers
+    }
+
+    /// The filter that a message goes to at `bookmark`; `None` where the rules know no such place any more.
+    pub fn filter(&self, bookmark: &Bookmark) -> Option<Arc<Filter>> {
+        let file = self.file(&Group::from_name(&bookmark.group)?)?;
+        let directives = file.directives(Stage::from_name(&bookmark.stage)?);
+        let mut named = directives.iter().filter(|d| d.name == bookmark.directive);
+        named.find_map(|directive| directive.filter().cloned())
     }
 
     /// The resolver that rules ask, for whoever else has a question: its memory is worth sharing.

@@ -21,7 +21,7 @@ pub struct Run<'a> {
     pub file: &'a Path,
     /// Line and column of its name, from 1.
     pub position: Option<(usize, usize)>,
-    /// `rule` or `action`.
+    /// `rule`, `action` or `delegate`.
     pub kind: &'static str,
     /// Its name.
     pub name: &'a str,

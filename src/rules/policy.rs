@@ -5,7 +5,7 @@ mod queued;
 
 pub use queued::{Fate, Ruling};
 
-use super::directive::Directive;
+use super::directive::{Directive, SharedDirective};
 use super::file::RuleFile;
 use super::groups::{self, Group};
 use super::guard::{self, Refusal};
@@ -345,7 +345,17 @@ impl Policy {
         stage: Stage,
         transaction: &mut Transaction,
     ) -> Option<(State, Edits)> {
-        let directives = file.directives(stage);
+        self.execute_some(file, file.directives(stage), stage, transaction)
+    }
+
+    /// The same for `directives`, those of `file` at `stage` or a part of them.
+    fn execute_some(
+        &self,
+        file: &RuleFile,
+        directives: &[SharedDirective],
+        stage: Stage,
+        transaction: &mut Transaction,
+    ) -> Option<(State, Edits)> {
         if directives.is_empty() {
             return None;
         }

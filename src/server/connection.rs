@@ -9,9 +9,10 @@ use super::patience::Patience;
 use super::reception::Reception;
 use super::stream::Stream;
 use super::{Shared, record, stopped};
+use crate::mail::header::SECTION_MAX;
 use crate::mail::{self, MessageId, Service, Submitter, TlsSession};
 use crate::rules::Policy;
-use crate::smtp::{Awaiting, Reply, Session, Step, replies};
+use crate::smtp::{Awaiting, Limits, Reply, Session, Step, replies};
 use crate::tls::HandshakeError;
 use jiff::Timestamp;
 use std::io;
@@ -141,9 +142,22 @@ fn begin(
         helo: None,
         authenticated: None,
     };
-    let limits = Arc::clone(&shared.options.limits);
+    let limits = match arrival.service {
+        Service::Delegation => Arc::new(of_filters(&shared.options.limits)),
+        _ => Arc::clone(&shared.options.limits),
+    };
     // Nobody listens in between two programs of one machine.
     Session::new(limits, facts, !shared.tls.is_empty() && !is_local)
+}
+
+/// A filter gives back what was taken before, with some fields more.
+fn of_filters(limits: &Limits) -> Limits {
+    Limits {
+        message_size: limits.message_size.saturating_add(SECTION_MAX as u64),
+        soft_errors: None,
+        hard_errors: None,
+        ..limits.clone()
+    }
 }
 
 async fn converse<S>(

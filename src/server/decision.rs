@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::reception::{Reception, refusal};
 use super::{Shared, record};
-use crate::mail::{Edition, Envelope, MessageId, Origin, trace};
+use crate::mail::{Edition, Envelope, MessageId, Origin, Service, trace};
 use crate::queue::{Front, Screening, Version};
 use crate::rules::{Stage, Verdict};
 use crate::smtp::{Answer, Ask, Step, replies};
@@ -19,7 +19,7 @@ impl<S> Connection<S> {
             Ask::Connect(_) => self.run_rules(Stage::Connect),
             Ask::Helo(_) => {
                 let answer = self.run_rules(Stage::Helo);
-                let takes_credentials = self.policy.takes_credentials();
+                let takes_credentials = !self.is_of_filter() && self.policy.takes_credentials();
                 self.session.offer_authentication(takes_credentials);
                 answer
             }
@@ -42,7 +42,15 @@ impl<S> Connection<S> {
         step
     }
 
+    /// Whether only content filters speak here.
+    fn is_of_filter(&mut self) -> bool {
+        self.session.transaction().connection.service == Service::Delegation
+    }
+
     fn run_rules(&mut self, stage: Stage) -> Answer {
+        if self.is_of_filter() {
+            return Answer::Proceed;
+        }
         if self.submitter.is_some() {
             return self.decide_for_local(stage);
         }
@@ -104,6 +112,9 @@ impl<S> Connection<S> {
             Ok(finished) => finished,
             Err(reply) => return Answer::Refuse(reply),
         };
+        if self.is_of_filter() {
+            return self.take_back(draft, message).await;
+        }
         self.session.transaction().message = Some(message);
         let answer = self.run_rules(Stage::Preq);
         if matches!(answer, Answer::Refuse(_)) {

@@ -1,10 +1,13 @@
 //! Receives: listeners, and the loop that drives one session. Never sends mail on.
 //!
+//! Content filters give messages back on listeners of their own (`delegation`).
+//!
 //! One task a listening socket, one task a client: a session that waits, hangs or panics harms no other. All limits of
 //! time and number are kept here; what is said is `smtp`'s business, what is allowed that of `rules`.
 
 mod connection;
 mod decision;
+mod delegation;
 mod listener;
 mod local;
 mod patience;
@@ -25,10 +28,11 @@ use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use slots::Slots;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// `server.smtp.timeout_client`: how long to wait for the client in each state.
@@ -77,28 +81,42 @@ pub struct Shared {
     pub queue: Queue,
 }
 
-/// Serves `listeners` until `shutdown` completes, then finishes what is in flight (bounded). Returns earlier only when an
-/// accept loop has ended, which is a fault.
+/// Serves `listeners`, and those that `more` brings, until `shutdown` completes, then finishes what is in flight (bounded).
+/// Returns earlier only when an accept loop has ended, which is a fault.
 pub async fn run(
     listeners: Vec<(Service, TcpListener)>,
+    mut more: mpsc::UnboundedReceiver<(Service, TcpListener)>,
     shared: Arc<ArcSwap<Shared>>,
     shutdown: impl Future<Output = ()>,
 ) {
     let slots = Slots::default();
+    // Strangers keep no content filter from giving back what it has.
+    let of_filters = Slots::default();
     let (stop, stopping) = watch::channel(false);
     let mut loops = JoinSet::new();
-    for (service, listener) in listeners {
-        loops.spawn(listener::listen(
-            service,
-            listener,
-            Arc::clone(&shared),
-            slots.clone(),
-            stopping.clone(),
-        ));
+    let listen = |(service, listener): (Service, TcpListener)| {
+        let slots = match service {
+            Service::Delegation => of_filters.clone(),
+            _ => slots.clone(),
+        };
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        listener::listen(service, listener, shared, slots, stopping)
+    };
+    for listener in listeners {
+        loops.spawn(listen(listener));
     }
-    tokio::select! {
-        () = shutdown => {}
-        Some(_) = loops.join_next() => tracing::error!("an accept loop ended"),
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(listener) = more.recv() => {
+                loops.spawn(listen(listener));
+            }
+            Some(_) = loops.join_next() => {
+                tracing::error!("an accept loop ended");
+                break;
+            }
+        }
     }
     // Fails only when no loop is left to be told.
     let _ = stop.send(true);

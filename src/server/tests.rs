@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -84,6 +84,7 @@ impl Server {
             stop: Some(stop),
             running: tokio::spawn(super::run(
                 vec![(Service::Relay, smtp), (Service::Submissions, submissions)],
+                mpsc::unbounded_channel().1,
                 Arc::new(ArcSwap::from_pointee(shared)),
                 async {
                     let _ = stopped.await;

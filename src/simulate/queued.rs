@@ -4,7 +4,7 @@ use super::event::Event;
 use super::recorder::Recorder;
 use super::world::World;
 use crate::mail::{Edition, Envelope, Message, Recipient, ReversePath, Transaction};
-use crate::rules::{Fate, Policy, Stage};
+use crate::rules::{Fate, Policy, Ruling, Stage};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -121,7 +121,15 @@ impl Queued {
         self.transaction.message = Some(copy.message.clone());
         let recorder = Arc::clone(recorder);
         let mut policy = Policy::observed(Arc::clone(&world.rules), recorder.clone());
-        let rulings = policy.rule(stage, &mut self.transaction);
+        let mut rulings = policy.rule(stage, &mut self.transaction);
+        // No filter is asked: each gives back what it got.
+        while let Some(at) = rulings
+            .iter()
+            .position(|r| matches!(r.fate, Fate::Delegate(_)))
+        {
+            let ruling = rulings.remove(at);
+            rulings.extend(self.given_back(&mut policy, &copy, ruling));
+        }
         self.over |= policy.is_over();
         let (runs, _) = recorder.take(world);
         runs.into_iter().chain(world.news()).for_each(&mut *tell);
@@ -151,6 +159,37 @@ impl Queued {
                 ..ruled
             });
         }
+    }
+}
+
+impl Queued {
+    /// What rules say when a filter has given back what `ruling` sends to it.
+    fn given_back(&mut self, policy: &mut Policy, copy: &Copy, ruling: Ruling) -> Vec<Ruling> {
+        let Fate::Delegate(bookmark) = &ruling.fate else {
+            return vec![ruling];
+        };
+        let message = match &ruling.edition {
+            Some(edition) => copy.edited(edition),
+            None => copy.message.clone(),
+        };
+        self.transaction.message = Some(message);
+        if let Some(envelope) = &mut self.transaction.envelope {
+            envelope.reverse_path.clone_from(&ruling.reverse_path);
+            envelope.recipients.clone_from(&ruling.recipients);
+        }
+        let mut rulings = policy.resume(bookmark, &mut self.transaction);
+        for ruled in &mut rulings {
+            ruled.members.clone_from(&ruling.members);
+            ruled.edition = match (ruled.edition.take(), &ruling.edition) {
+                // What was edited before is edited again.
+                (Some(again), Some(before)) => Some(Arc::new(Edition {
+                    header: again.header.clone(),
+                    replaces: before.replaces,
+                })),
+                (again, before) => again.or_else(|| before.clone()),
+            };
+        }
+        rulings
     }
 }
 

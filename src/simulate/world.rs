@@ -108,7 +108,7 @@ impl World {
         let rules = Rules::load(&options, Arc::clone(&config.domains))
             .map_err(|errors| Error::Configuration(loaded.as_given(&errors)))?;
         let port = match settings.service {
-            Service::Relay => 25,
+            Service::Relay | Service::Delegation => 25,
             Service::Submission => 587,
             Service::Submissions => 465,
         };

@@ -212,10 +212,16 @@ impl Daemon {
         self.address("submissions")
     }
 
+    /// Where content filters give messages back.
+    pub fn delegation(&mut self) -> SocketAddr {
+        self.address("delegation")
+    }
+
     /// Where `service` really listens, as its status says: `STATUS=listening: smtp 127.0.0.1:36123, …`.
     fn address(&mut self, service: &str) -> SocketAddr {
         let said = self.said();
         said.iter()
+            .rev()
             .find_map(|line| address_of(line.strip_prefix("STATUS=")?, service))
             .unwrap_or_else(|| panic!("nothing listens for {service}: {said:?}"))
     }

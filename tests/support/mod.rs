@@ -9,6 +9,7 @@ mod daemon;
 #[cfg(any(feature = "mysql", feature = "postgresql", feature = "redis"))]
 pub mod database;
 mod dns;
+mod filter;
 mod hop;
 mod maildir;
 mod name_server;
@@ -25,6 +26,7 @@ pub use client::Client;
 pub use configuration::Configuration;
 pub use daemon::{Daemon, PROGRAM, Start, is_root, unprivileged};
 pub use dns::SignedZone;
+pub use filter::{Filter, Verdict};
 pub use hop::Hop;
 pub use maildir::Maildir;
 pub use name_server::name_server;

@@ -78,6 +78,7 @@ fn fate(waiting: &Waiting, now: Timestamp) -> String {
         (State::Due, _) => "due".to_owned(),
         (State::Held, _) => "held".to_owned(),
         (State::Stranded, _) => "waits for a way".to_owned(),
+        (State::Delegated, _) => "is with a content filter".to_owned(),
         (State::Quarantined, _) => "in quarantine".to_owned(),
         (State::Deferred, next) => {
             let next =

@@ -66,9 +66,10 @@ fn postq(to: &[&str], rulings: Vec<Ruling>) -> (Vec<String>, Vec<usize>) {
     let now = entry.arrived;
     let mut screened = Screened::new(entry, now);
     let asked = screened.asked(Stage::Postq);
-    screened.apply(&asked, rulings, false, &domains());
+    screened.apply(Stage::Postq, &asked, rulings, false, &domains());
     let mut ids = (2..).map(MessageId);
-    let revisions = screened.divided(|| ids.next().unwrap());
+    let secret = || Secret([0; 16]);
+    let revisions = screened.divided(Stage::Postq, || ids.next().unwrap(), secret);
     let mut held = Vec::new();
     if let Some(revisions) = revisions {
         for Revision { entry, edition } in &revisions {
@@ -77,7 +78,7 @@ fn postq(to: &[&str], rulings: Vec<Ruling>) -> (Vec<String>, Vec<usize>) {
             held.push(format!("{} {}", entry.id.0, shown(&entry)));
         }
         if let Some(first) = revisions.into_iter().next() {
-            screened.continue_with(first.entry);
+            screened.continue_with(Stage::Postq, first.entry);
         }
     }
     let refused = screened.clear().refused;
@@ -160,8 +161,13 @@ fn an_attempt_goes_out_once_for_each_edition() {
         ruling(&[1], &["b@example.com", "d@example.com"], ""),
         refusal(&[2]),
     ];
-    screened.apply(&asked, rulings, true, &domains());
-    assert!(screened.changed().is_none());
+    screened.apply(Stage::Delivery, &asked, rulings, true, &domains());
+    let unnamed = || -> MessageId { panic!("no other message is made") };
+    assert!(
+        screened
+            .divided(Stage::Delivery, unnamed, || panic!("nor delegated"))
+            .is_none()
+    );
     let cleared = screened.clear();
     let outgoing: Vec<_> = cleared.outgoing.iter().map(|entry| shown(entry)).collect();
     assert_eq!(outgoing, ["a X", "b "]);

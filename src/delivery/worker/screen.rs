@@ -1,9 +1,10 @@
 //! Has rules decide about a message before it goes out, and makes durable what they decided before anybody acts on it.
 
 use super::Worker;
+use super::delegate::secret;
 use crate::delivery::screening::{Cleared, Screened, is_asked};
-use crate::mail::{Envelope, Message, Origin, Recipient, Status, Transaction};
-use crate::queue::{Entry, Error, Queue, Revision};
+use crate::mail::{Bookmark, Envelope, Message, Origin, Recipient, Status, Transaction};
+use crate::queue::{Entry, Error, Queue, Revision, Whereabouts};
 use crate::rules::{Fate, Policy, Rules, Ruling, Stage};
 use crate::smtp::Reply;
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ pub(super) enum Halt {
     Stopping,
     /// Rules left no recipient.
     NobodyLeft,
+    /// A content filter is to see it first.
+    Delegated(Box<Entry>),
 }
 
 /// What rules said at one stage.
@@ -39,18 +42,21 @@ impl Worker {
             let asked = asked(Stage::Postq).chain(asked(stage));
             rules.concern(stage, &entry.reverse_path, asked.map(|p| &p.recipient))
         };
-        if !is_concerned(Stage::Postq) && !is_concerned(Stage::Delivery) {
+        let is_ruled = is_concerned(Stage::Postq) || is_concerned(Stage::Delivery);
+        if !is_ruled && entry.delegation.is_none() {
             return Ok(Cleared::unruled(entry, now));
         }
         let mut screened = Screened::new(entry, now);
-        self.postq(&rules, &mut screened).await?;
-        self.before_attempt(&rules, &mut screened).await?;
+        for stage in [Stage::Postq, Stage::Delivery] {
+            self.decide(&rules, stage, &mut screened).await?;
+            self.settle_stage(stage, &mut screened).await?;
+        }
         Ok(screened.clear())
     }
 
-    async fn postq(&self, rules: &Arc<Rules>, screened: &mut Screened) -> Result<(), Halt> {
-        self.decide(rules, Stage::Postq, screened).await?;
-        let Some(revisions) = screened.divided(|| self.queue.next_id()) else {
+    /// Makes the queue hold what rules decided at `stage`.
+    async fn settle_stage(&self, stage: Stage, screened: &mut Screened) -> Result<(), Halt> {
+        let Some(revisions) = screened.divided(stage, || self.queue.next_id(), secret) else {
             return Ok(());
         };
         let of = screened.entry().id;
@@ -59,24 +65,11 @@ impl Worker {
             tracing::info!(%id, %of, recipients, "rules made another version of a message");
         }
         let entry = self.revise(screened, revisions).await?;
-        screened.continue_with(entry);
-        Ok(())
-    }
-
-    async fn before_attempt(
-        &self,
-        rules: &Arc<Rules>,
-        screened: &mut Screened,
-    ) -> Result<(), Halt> {
-        self.decide(rules, Stage::Delivery, screened).await?;
-        if let Some(revision) = screened.changed() {
-            let revisions = match revision.entry.pending.is_empty() {
-                true => Vec::new(),
-                false => vec![revision],
-            };
-            let entry = self.revise(screened, revisions).await?;
-            screened.hold(entry);
+        let delegation = entry.delegation.as_deref();
+        if delegation.is_some_and(|d| d.whereabouts == Whereabouts::Here) {
+            return Err(Halt::Delegated(Box::new(entry)));
         }
+        screened.continue_with(stage, entry);
         Ok(())
     }
 
@@ -107,15 +100,24 @@ impl Worker {
         let asked = screened.asked(stage);
         let recipients = screened.recipients(&asked);
         let entry = screened.entry();
-        let said = match rules.concern(stage, &entry.reverse_path, &recipients) {
-            true => self.run_rules(rules, stage, entry, recipients).await?,
+        let delegation = entry.delegation.as_deref();
+        let bookmark = delegation
+            .map(|d| &d.bookmark)
+            .filter(|b| b.stage == stage.name());
+        let is_ruled = rules.concern(stage, &entry.reverse_path, &recipients);
+        let said = match !recipients.is_empty() && (is_ruled || bookmark.is_some()) {
+            true => {
+                let bookmark = bookmark.cloned();
+                self.run_rules(rules, stage, entry, recipients, bookmark)
+                    .await?
+            }
             false => Said {
                 rulings: Vec::new(),
                 over: false,
             },
         };
         let domains = self.domains.load_full();
-        screened.apply(&asked, said.rulings, said.over, &domains);
+        screened.apply(stage, &asked, said.rulings, said.over, &domains);
         Ok(())
     }
 
@@ -126,6 +128,7 @@ impl Worker {
         stage: Stage,
         entry: &Entry,
         recipients: Vec<Recipient>,
+        bookmark: Option<Bookmark>,
     ) -> Result<Said, Halt> {
         let members = (0..recipients.len()).collect();
         let refused = |reply| Said {
@@ -147,7 +150,10 @@ impl Worker {
         let said = tokio::task::spawn_blocking(move || {
             let mut transaction = transaction(&queue, &entry, recipients, &name)?;
             let mut policy = Policy::new(rules);
-            let rulings = policy.rule(stage, &mut transaction);
+            let rulings = match &bookmark {
+                Some(bookmark) => policy.resume(bookmark, &mut transaction),
+                None => policy.rule(stage, &mut transaction),
+            };
             let over = policy.is_over();
             Ok(Said { rulings, over })
         });

@@ -24,6 +24,7 @@ mod options;
 mod postgresql;
 #[cfg(feature = "redis")]
 mod redis;
+mod smtp;
 mod sqlite;
 mod state;
 mod time;
@@ -37,6 +38,7 @@ use crate::services::Outcome;
 use rhai::{Engine, FuncRegistration, Module, Shared, exported_module};
 use std::path::Path;
 
+use super::directive::SharedFilter;
 use super::object::Object;
 use super::state::State;
 
@@ -54,6 +56,7 @@ pub(super) fn register(
     engine.register_type_with_name::<State>("state");
     engine.register_type_with_name::<cmd::SharedCommand>("command");
     engine.register_type_with_name::<Outcome>("outcome");
+    engine.register_type_with_name::<SharedFilter>("filter");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_type_with_name::<database::SharedDatabase>("database");
     engine.register_global_module(Shared::new(exported_module!(database::functions)));
@@ -82,6 +85,7 @@ pub(super) fn register(
         ("fs", exported_module!(fs::functions)),
         ("msg", exported_module!(msg::functions)),
         ("net", exported_module!(net::functions)),
+        ("smtp", exported_module!(smtp::functions)),
         ("sqlite", exported_module!(sqlite::functions)),
         ("state", exported_module!(state::functions)),
         ("time", exported_module!(time::functions)),

@@ -2,7 +2,9 @@
 //! for each group of recipients, and what the rules of one group decide or edit is for that group alone.
 
 use super::{Policy, members_with_edition};
-use crate::mail::{Edition, Recipient, ReversePath, Transaction};
+use crate::mail::{Bookmark, Edition, Recipient, ReversePath, Transaction};
+use crate::rules::directive::SharedDirective;
+use crate::rules::file::RuleFile;
 use crate::rules::groups::{self, Group};
 use crate::rules::state::State;
 use crate::rules::{Rules, Stage};
@@ -31,6 +33,14 @@ pub enum Fate {
     Proceed,
     /// They do not get it: not now (4yz), or never (5yz).
     Refuse(Reply),
+    /// The message goes to a content filter first; when it is back, [`Policy::resume`] goes on.
+    Delegate(Bookmark),
+}
+
+/// What to do next with a group.
+enum Next {
+    State(State),
+    Delegate(Bookmark),
 }
 
 impl Rules {
@@ -70,24 +80,87 @@ impl Policy {
             }
             transaction.message.clone_from(&arrived);
             let file = rules.file(&group).filter(|_| !self.skips(&group));
-            let state = file.map_or(State::Next, |file| self.decide(file, stage, transaction));
-            let fate = self.fate(state, transaction);
-            let envelope = transaction.envelope.as_ref();
-            let reverse_path = envelope.map_or_else(|| sender.clone(), |e| e.reverse_path.clone());
-            let mut recipients = members_with_edition(transaction);
-            let edition = recipients.first().and_then(|first| first.edition.clone());
-            for recipient in &mut recipients {
-                recipient.edition = None;
-            }
-            rulings.push(Ruling {
-                members,
-                fate,
-                reverse_path,
-                recipients,
-                edition,
+            let next = file.map_or(Next::State(State::Next), |file| {
+                self.go_on(file, &group, stage, None, transaction)
             });
+            rulings.push(self.ruling(members, next, transaction));
         }
         rulings
+    }
+
+    /// Goes on where [`Fate::Delegate`] said, for all recipients of `transaction`, whose message has come back. Where the
+    /// rules know that place no more, the stage runs from its beginning.
+    pub fn resume(&mut self, bookmark: &Bookmark, transaction: &mut Transaction) -> Vec<Ruling> {
+        let rules = Arc::clone(&self.rules);
+        let stage = Stage::from_name(&bookmark.stage).unwrap_or(Stage::Postq);
+        let place = || {
+            let group = Group::from_name(&bookmark.group)?;
+            let file = rules.file(&group)?;
+            let mut directives = file.directives(stage).iter();
+            let is_it = |d: &SharedDirective| d.filter().is_some() && d.name == bookmark.directive;
+            Some((directives.position(is_it)?, file, group))
+        };
+        let Some((place, file, group)) = place() else {
+            return self.rule(stage, transaction);
+        };
+        let recipients = transaction
+            .envelope
+            .as_ref()
+            .map_or(0, |e| e.recipients.len());
+        let next = self.go_on(file, &group, stage, Some(place), transaction);
+        vec![self.ruling((0..recipients).collect(), next, transaction)]
+    }
+
+    /// Runs what `file` has for `stage` up to the next directive that delegates: from the beginning, or from the one that
+    /// the message is `back` from.
+    fn go_on(
+        &self,
+        file: &RuleFile,
+        group: &Group,
+        stage: Stage,
+        back: Option<usize>,
+        transaction: &mut Transaction,
+    ) -> Next {
+        let directives = file.directives(stage).get(back.unwrap_or(0)..);
+        let directives = directives.unwrap_or_default();
+        let behind = usize::from(back.is_some());
+        let mut others = directives.iter().skip(behind);
+        let end = others
+            .position(|d| d.filter().is_some())
+            .map(|at| at + behind);
+        let run = directives.get(..end.unwrap_or(directives.len()));
+        let executed = self.execute_some(file, run.unwrap_or_default(), stage, transaction);
+        let state = executed.map_or(State::Next, |(state, _)| state);
+        match (state, end.and_then(|end| directives.get(end))) {
+            (State::Next, Some(directive)) => Next::Delegate(Bookmark {
+                stage: stage.to_string(),
+                group: group.to_string(),
+                directive: directive.name.to_string(),
+            }),
+            (state, _) => Next::State(state),
+        }
+    }
+
+    /// What came of a group.
+    fn ruling(&mut self, members: Vec<usize>, next: Next, transaction: &mut Transaction) -> Ruling {
+        let fate = match next {
+            Next::State(state) => self.fate(state, transaction),
+            Next::Delegate(bookmark) => Fate::Delegate(bookmark),
+        };
+        let envelope = transaction.envelope.as_ref();
+        let reverse_path = envelope.map_or_else(ReversePath::default, |e| e.reverse_path.clone());
+        let mut recipients = members_with_edition(transaction);
+        let edition = recipients.first().and_then(|first| first.edition.clone());
+        for recipient in &mut recipients {
+            recipient.edition = None;
+        }
+        Ruling {
+            members,
+            fate,
+            reverse_path,
+            recipients,
+            edition,
+        }
     }
 
     /// The stage as a whole: as the queue would find the message afterwards, and the first refusal.
