@@ -88,8 +88,6 @@ fn measure(rules: &str) -> Duration {
         identity: Default::default(),
         listed: None,
         limits: Limits::default(),
-        dns: Default::default(),
-        identity: Default::default(),
     };
     let rules = Rules::load(&options, Arc::new(Domains::default())).unwrap();
     let mut policy = Policy::new(rules);

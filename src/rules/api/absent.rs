@@ -1,7 +1,8 @@
 //! Databases that this build of the server cannot talk to.
 
+use super::documented;
 use crate::script::Fault;
-use rhai::{EvalAltResult, FuncRegistration, Map, Module, NativeCallContext};
+use rhai::{EvalAltResult, Map, Module, NativeCallContext};
 
 /// A namespace whose `connect` says what is missing.
 pub(super) fn module(feature: &'static str) -> Module {
@@ -13,7 +14,8 @@ pub(super) fn module(feature: &'static str) -> Module {
         )
         .at(call.call_position()))
     };
-    FuncRegistration::new("connect")
+    let page = "This vsmtp is built without it: the cargo feature has the name of the namespace.";
+    documented("connect", &["options: Map", "()"], page)
         .with_volatility(true)
         .set_into_module(&mut module, connect);
     module
