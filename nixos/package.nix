@@ -5,6 +5,10 @@
   python3,
   rustPlatform,
   stdenv,
+  # Databases for rules; SQLite is always there.
+  withMysql ? true,
+  withPostgresql ? true,
+  withRedis ? true,
 }:
 
 let
@@ -30,6 +34,11 @@ rustPlatform.buildRustPackage {
 
   cargoLock.lockFile = ../Cargo.lock;
 
+  buildFeatures =
+    lib.optional withMysql "mysql"
+    ++ lib.optional withPostgresql "postgresql"
+    ++ lib.optional withRedis "redis";
+
   # Clients that tests speak as; tests whose client is missing are ignored.
   nativeCheckInputs = [
     openssl
@@ -52,6 +61,9 @@ rustPlatform.buildRustPackage {
       installShellCompletion vsmtp.{bash,fish,zsh}
     ''
     + ''
+      for name in mailq newaliases sendmail vqueue; do
+        ln -s vsmtp $out/bin/$name
+      done
       install -D -m 444 -t $out/lib/systemd/system nixos/systemd/*.service nixos/systemd/*.socket
       install -D -m 444 nixos/systemd/vsmtp.sysusers.conf $out/lib/sysusers.d/vsmtp.conf
       substituteInPlace $out/lib/systemd/system/vsmtp.service --replace-fail /usr/bin/vsmtp $out/bin/vsmtp

@@ -17,8 +17,9 @@ mod commands;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use commands::queue;
+use commands::{queue, sendmail};
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -69,6 +70,17 @@ enum Command {
     },
     /// Look at the queue of the daemon, and change it.
     Queue(queue::Arguments),
+    /// Send mail, as the programs of this machine do: `vsmtp sendmail --help` says how.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// As other sendmails take them.
+        #[arg(
+            value_name = "ARGUMENT",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        arguments: Vec<OsString>,
+    },
     /// The manual of the rule language: every directive, stage, function, object and code.
     HelpRules {
         /// A namespace (ctx), a function (ctx::helo, helo), a directive (rule), a stage or a code [default: a list of all].
@@ -124,8 +136,11 @@ struct Root {
 
 fn main() -> ExitCode {
     let program = std::env::args_os().next().map(PathBuf::from);
-    if program.is_some_and(|program| program.ends_with("vqueue")) {
-        return queue::run(queue::Arguments::parse());
+    let called = program.as_deref().and_then(Path::file_name);
+    match called.and_then(OsStr::to_str) {
+        Some("vqueue") => return queue::run(queue::Arguments::parse()),
+        Some("sendmail" | "mailq" | "newaliases") => return sendmail::run(env::args_os()),
+        _ => {}
     }
     match Arguments::parse().command {
         Command::Serve(root) => serve(&root.config, |_| {}),
@@ -139,6 +154,9 @@ fn main() -> ExitCode {
             ConfigCommand::Diff(root) => show(&root.config, config::diff),
         },
         Command::Queue(arguments) => queue::run(arguments),
+        Command::Sendmail { arguments } => {
+            sendmail::run(std::iter::once("sendmail".into()).chain(arguments))
+        }
         Command::InstallUnits {
             configuration,
             root,

@@ -33,7 +33,16 @@ const LAYERS: [(&str, &[&str]); 20] = [
         "delivery",
         &["smtp", "mail", "rules", "queue", "tls", "dns"],
     ),
-    ("control", &["mail", "queue", "delivery::quarantine"]),
+    (
+        "control",
+        &[
+            "mail",
+            "queue",
+            "delivery::quarantine",
+            "server::Shared",
+            "server::submission",
+        ],
+    ),
     (
         "config",
         &[
@@ -65,7 +74,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         ],
     ),
     ("quickstart", &["mail"]),
-    ("commands", &["config", "control"]),
+    ("commands", &["config", "control", "mail"]),
     ("manual", &[]),
     ("units", &[]),
     (

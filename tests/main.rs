@@ -36,6 +36,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_on_wire;
+mod sendmail;
 mod services;
 mod simulate;
 mod stages;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         reload::trials(),
         rules::trials(),
         rules_on_wire::trials(),
+        sendmail::trials(),
         services::trials(),
         simulate::trials(),
         stages::trials(),

@@ -1,8 +1,9 @@
 //! The README makes no claim that is not run: its configuration is loaded, its commands are known to the tests.
 
-use crate::support::{Certificate, Configuration, PROGRAM, run, trial_with};
+use crate::support::{Certificate, Configuration, Daemon, PROGRAM, run, trial_with, wait_for};
 use libtest_mimic::Trial;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial_with(&[], "readme::configuration_is_accepted", configuration),
         trial_with(&[], "readme::commands_are_run", commands),
+        trial_with(&[], "readme::tools_are_run", tools),
         trial_with(&[], "readme::opens_with_the_one_command", opening),
         trial_with(&[], "readme::files_exist", files),
     ]
@@ -79,6 +81,7 @@ fn commands() {
             "cargo test --release" => assert!(CI.lines().any(|line| line.contains(command))),
             // Every test of the daemon does.
             "vsmtp serve --config /etc/vsmtp" => {}
+            _ if is_for_a_daemon(command) => {}
             _ => {
                 let words = command.replace("/etc/vsmtp", &root);
                 let mut words = words.split(' ');
@@ -87,6 +90,61 @@ fn commands() {
             }
         }
     }
+}
+
+/// Whether a command asks a daemon that runs.
+fn is_for_a_daemon(command: &str) -> bool {
+    command.starts_with("vsmtp queue ") || command.contains("sendmail ")
+}
+
+fn tools() {
+    let configuration = Configuration::new()
+        .set("server.queues.delivery.retry_min", "\"1h\"")
+        .domain("example.com", |domain| {
+            domain.set("aliases", "#{ root: [\"root@example.net\"] }")
+        })
+        .domain("example.net", |domain| {
+            domain.set("transport", "\"smtp://127.0.0.1:1\"")
+        })
+        .set("server.name", "\"example.com\"");
+    let daemon = Daemon::start(configuration);
+    let root = daemon.configuration().root();
+    let folder = daemon.configuration().scratch().join("bin");
+    fs::create_dir(&folder).unwrap();
+    for (name, words) in [
+        ("vsmtp", "\"$@\" --config"),
+        ("sendmail", "sendmail \"$@\" -C"),
+    ] {
+        let script = format!("#!/bin/sh\nexec {PROGRAM} {words} {}\n", root.display());
+        let path = folder.join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(command).env("PATH", &path);
+        run(&mut shell, "").success()
+    };
+    let mut commands = console();
+    commands.retain(|command| is_for_a_daemon(command));
+    let (tools, mail): (Vec<_>, Vec<_>) = commands.iter().partition(|c| c.starts_with("vsmtp"));
+    assert_eq!((tools.len(), mail.len()), (10, 1));
+    shell(mail[0]);
+    let id = wait_for("a message that waits", || {
+        let listed = shell("vsmtp queue list");
+        let id = listed.split(' ').next().unwrap_or_default().to_owned();
+        listed.contains("deferred").then_some(id)
+    });
+    let exported = daemon.configuration().scratch().join("exported");
+    for command in tools {
+        shell(
+            &command
+                .replace("ID", &id)
+                .replace("DIR", exported.to_str().unwrap()),
+        );
+    }
+    assert!(shell("vsmtp queue list").starts_with("0 messages"));
 }
 
 fn opening() {

@@ -13,8 +13,9 @@ with subtest("text: MAIL in clear is refused for now, and the same connection ma
 with subtest("file: the rules of the root and of a domain"):
     assert "550 5.7.1 Closed" in file.fail(f"{client} send --from closed@client.test")
     file.succeed(f"{client} send --from open@client.test")
-    reply = file.succeed("printf 'EHLO rules.test\\r\\nQUIT\\r\\n' | timeout 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/25; cat >&3; cat <&3'")
-    assert "550 5.7.1 That is my name" in reply, reply
+    hello = 'import smtplib; print(smtplib.SMTP("127.0.0.1", 25).ehlo("rules.test"))'
+    reply = file.succeed(f"python3 -c '{hello}'")
+    assert "550" in reply and "5.7.1 That is my name" in reply, reply
 
 with subtest("list: the directives of a stage run in the order of the list"):
     assert "554 5.7.1" in joined.fail(f"{client} send --from joe@client.test")

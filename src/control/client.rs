@@ -81,7 +81,7 @@ impl Access {
     pub fn open(place: &Place) -> Result<Self, Error> {
         let mut closed = None;
         for path in &place.sockets {
-            match connect(path, &place.queue.dirpath) {
+            match connect(path, Some(&place.queue.dirpath)) {
                 Ok(Some(stream)) => return Ok(Self::Daemon(stream)),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -163,8 +163,30 @@ impl Offline {
     }
 }
 
-/// Whoever answers at `path`, if it is the daemon that has the queue at `spool`.
-fn connect(path: &Path, spool: &Path) -> io::Result<Option<UnixStream>> {
+/// Where to hand in mail by SMTP, with whichever daemon answers first: the greeting of its session is yet to be read.
+/// `None`: none answers.
+///
+/// # Errors
+/// The system lets nobody connect, or the daemon does not greet.
+pub fn submit(sockets: &[PathBuf]) -> io::Result<Option<UnixStream>> {
+    let mut refused = None;
+    for path in sockets {
+        match connect(path, None) {
+            Ok(Some(mut stream)) => {
+                let mut line = Vec::new();
+                append_line(&mut line, &Request::Submit);
+                stream.write_all(&line)?;
+                return Ok(Some(stream));
+            }
+            Ok(None) => {}
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
+/// Whoever answers at `path`; where a spool is named, only the daemon that has this queue.
+fn connect(path: &Path, spool: Option<&Path>) -> io::Result<Option<UnixStream>> {
     let stream = match Reach::of(path).and_then(|reach| UnixStream::connect(reach.path())) {
         Ok(stream) => stream,
         Err(error) => {
@@ -185,7 +207,8 @@ fn connect(path: &Path, spool: &Path) -> io::Result<Option<UnixStream>> {
     let greeting: Greeting = serde_json::from_slice(&greeting)?;
     stream.set_read_timeout(None)?;
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    Ok((real(&greeting.spool) == real(spool)).then_some(stream))
+    let is_meant = spool.is_none_or(|spool| real(&greeting.spool) == real(spool));
+    Ok(is_meant.then_some(stream))
 }
 
 fn shown(paths: &[PathBuf]) -> String {

@@ -23,8 +23,12 @@ const PROGRESS: Duration = Duration::from_secs(1);
 const PART: usize = 32 * 1024;
 const PARTS: usize = 4;
 
-/// Serves one request. `uid`: whose, as the kernel says.
-pub(super) async fn serve(mut stream: UnixStream, uid: u32, desk: Arc<Desk>) -> io::Result<()> {
+/// Serves one request. `uid`: whose, as the kernel says. Gives the stream back where SMTP is to follow.
+pub(super) async fn serve(
+    mut stream: UnixStream,
+    uid: u32,
+    desk: Arc<Desk>,
+) -> io::Result<Option<UnixStream>> {
     let mut greeting = Vec::new();
     let said = Greeting {
         vsmtp: env!("CARGO_PKG_VERSION").to_owned(),
@@ -34,12 +38,13 @@ pub(super) async fn serve(mut stream: UnixStream, uid: u32, desk: Arc<Desk>) -> 
     write(&mut stream, &greeting).await?;
     let request = timeout(REQUEST_TIMEOUT, read_request(&mut stream)).await;
     let request = request.map_err(|_| ErrorKind::TimedOut)??;
-    let refusal = match request {
-        _ if !desk.is_owner(uid) => Refusal::Forbidden,
-        Err(refusal) => refusal,
+    let answered = match request {
+        Ok(Request::Submit) => return Ok(Some(stream)),
+        _ if !desk.is_owner(uid) => refuse(&mut stream, Refusal::Forbidden).await,
+        Err(refusal) => refuse(&mut stream, refusal).await,
         Ok(request) => {
             tracing::debug!(uid, ?request, "control");
-            return match request {
+            match request {
                 Request::Act { action, targets } => {
                     let archive = desk.archive();
                     let (progress, told) = watch::channel(Default::default());
@@ -65,10 +70,14 @@ pub(super) async fn serve(mut stream: UnixStream, uid: u32, desk: Arc<Desk>) -> 
                     send(&mut stream, &done).await
                 }
                 request => read(&mut stream, desk.archive(), request).await,
-            };
+            }
         }
     };
-    send(&mut stream, &Answer::Refused(refusal)).await
+    answered.map(|()| None)
+}
+
+async fn refuse(stream: &mut UnixStream, refusal: Refusal) -> io::Result<()> {
+    send(stream, &Answer::Refused(refusal)).await
 }
 
 /// Tells a peer that it is one too many.

@@ -55,6 +55,8 @@ pub enum Request {
         /// Which.
         targets: Vec<Target>,
     },
+    /// What follows is SMTP, the greeting of the server first.
+    Submit,
     /// Changes messages; without targets those of the whole queue.
     Act {
         /// What to do.

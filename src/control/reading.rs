@@ -45,7 +45,7 @@ impl Archive {
                 take(Answer::Message(Box::new(found.message()?))).map_err(Stop::Gone)
             }),
             Request::Cat { target } => self.one(target, &mut summary, |found| found.octets(take)),
-            Request::Act { .. } => Err(Stop::Refused(Refusal::ReadOnly)),
+            Request::Act { .. } | Request::Submit => Err(Stop::Refused(Refusal::ReadOnly)),
         };
         match done {
             Ok(()) => take(Answer::Done(summary)),

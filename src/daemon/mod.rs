@@ -91,12 +91,7 @@ async fn serve(
     let hangup = signal(SignalKind::hangup()).map_err(Error::Runtime)?;
     let queue = Queue::open(&prepared.config.queue)?;
     let control = control::Socket::bind(&prepared.config.control).await?;
-    let desk = Desk {
-        queue: queue.clone(),
-        spool: prepared.config.queue.dirpath.clone(),
-        app: prepared.config.delivery.dirpath.clone(),
-        owner: geteuid().as_raw(),
-    };
+    let spool = prepared.config.queue.dirpath.clone();
     let (listeners, addresses) = listeners(sockets).map_err(Error::Runtime)?;
     let mailboxes = prepared.config.delivery.clone();
     let relay = outbound::relay(&prepared, &addresses, None)?;
@@ -108,6 +103,13 @@ async fn serve(
         addresses.clone(),
         status.clone(),
     );
+    let desk = Desk {
+        queue: queue.clone(),
+        spool,
+        app: mailboxes.dirpath.clone(),
+        owner: geteuid().as_raw(),
+        sessions: Arc::clone(&live.shared),
+    };
     let (stop, stopped) = watch::channel(false);
     let receiving = server::run(listeners, Arc::clone(&live.shared), told(stopped.clone()));
     let (domains, rules) = (Arc::clone(&live.domains), Arc::clone(&live.rules));

@@ -189,6 +189,23 @@ impl Domains {
         receivers
     }
 
+    /// Whether mail for `address` reaches a mailbox or another server, through aliases that may form circles.
+    pub fn leads_somewhere(&self, address: &Address) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![address];
+        while let Some(address) = open.pop() {
+            if !seen.insert(address) {
+                continue;
+            }
+            match self.resolve(address) {
+                Resolution::Mailbox(_) | Resolution::Elsewhere => return true,
+                Resolution::Alias(addresses) => open.extend(addresses),
+                Resolution::Unknown(_) => {}
+            }
+        }
+        false
+    }
+
     /// Everyone whom `address` leads to, in order; nobody where its aliases only go round in a circle.
     fn receivers_of(&self, address: &Address) -> Vec<Address> {
         let mut receivers = Vec::new();

@@ -10,6 +10,7 @@ mod login;
 mod message;
 mod origin;
 mod status;
+mod submitter;
 pub mod trace;
 mod transaction;
 mod transport;
@@ -23,6 +24,7 @@ pub use login::{Login, LoginError};
 pub use message::{Edition, Message, MessageError, Octets, Source};
 pub use origin::Origin;
 pub use status::Status;
+pub use submitter::Submitter;
 pub use transaction::{
     Connection, Helo, MessageId, Service, TlsSession, Transaction, UnknownService,
 };

@@ -3,7 +3,7 @@
 //! Nothing that a client said reaches the field unchecked: its own name is reduced to the characters of names and
 //! literals, and an [`Address`](super::Address) holds no control character.
 
-use super::{MessageId, Transaction};
+use super::{MessageId, Submitter, Transaction};
 use jiff::Zoned;
 use jiff::fmt::rfc2822;
 use std::net::IpAddr;
@@ -41,6 +41,25 @@ pub fn received(transaction: &Transaction, id: MessageId, date: &Zoned) -> Strin
     }
     // Fails for years before 0 only.
     clauses.push(rfc2822::to_string(date).unwrap_or_default());
+    folded("Received:", &clauses)
+}
+
+/// The `Received` field for a message that `submitter` handed in on this machine: the user stands in a comment, since the
+/// clauses of RFC 5321 §4.4 are about hosts.
+pub fn submitted(
+    submitter: &Submitter,
+    transaction: &Transaction,
+    id: MessageId,
+    date: &Zoned,
+) -> String {
+    let name = printable_name(&transaction.connection.server_name);
+    let clauses = [
+        format!("by {name}"),
+        format!("(from {submitter})"),
+        format!("id {id};"),
+        // Fails for years before 0 only.
+        rfc2822::to_string(date).unwrap_or_default(),
+    ];
     folded("Received:", &clauses)
 }
 
@@ -106,10 +125,10 @@ fn folded(name: &str, clauses: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_MAX, received};
+    use super::{LINE_MAX, received, submitted};
     use crate::mail::{
-        Address, Connection, Credentials, Envelope, Helo, MessageId, Service, TlsSession,
-        Transaction,
+        Address, Connection, Credentials, Envelope, Helo, MessageId, Service, Submitter,
+        TlsSession, Transaction,
     };
     use jiff::{Timestamp, tz::TimeZone};
 
@@ -153,6 +172,22 @@ mod tests {
             "Received: from client.example.org ([198.51.100.7]) by mx.example.com\r\n\
              \twith ESMTPS (TLSv1.3 TLS_AES_256_GCM_SHA384) id 00000000000000ff\r\n\
              \tfor <jones@example.com>; Tue, 14 Nov 2023 22:13:20 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn tells_which_user_of_this_machine() {
+        let transaction = transaction("127.0.0.1:0", "localhost", true);
+        let submitter = Submitter {
+            uid: 1000,
+            user: Some("john".to_owned()),
+        };
+        let date = Timestamp::from_second(1_700_000_000).unwrap();
+        let date = date.to_zoned(TimeZone::UTC);
+        assert_eq!(
+            submitted(&submitter, &transaction, MessageId(255), &date),
+            "Received: by mx.example.com (from user john, uid 1000) id 00000000000000ff;\r\n\
+             \tTue, 14 Nov 2023 22:13:20 +0000\r\n"
         );
     }
 

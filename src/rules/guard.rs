@@ -5,7 +5,6 @@
 
 use crate::mail::{Address, Domains, Resolution, Status};
 use crate::smtp::Reply;
-use std::collections::HashSet;
 
 /// Whether a client that proved nothing may send as `sender`.
 pub(super) fn sender(domains: &Domains, sender: Option<&Address>) -> Result<(), Refusal> {
@@ -24,26 +23,9 @@ pub(super) fn recipient(
     match domains.resolve(recipient) {
         Resolution::Elsewhere if accepted => Ok(()),
         Resolution::Elsewhere => Err(Refusal::Relay),
-        _ if leads_somewhere(domains, recipient) => Ok(()),
+        _ if domains.leads_somewhere(recipient) => Ok(()),
         _ => Err(Refusal::UnknownMailbox),
     }
-}
-
-/// Whether mail for `address` reaches a mailbox or another server, through aliases that may form circles.
-fn leads_somewhere(domains: &Domains, address: &Address) -> bool {
-    let mut seen = HashSet::new();
-    let mut open = vec![address];
-    while let Some(address) = open.pop() {
-        if !seen.insert(address) {
-            continue;
-        }
-        match domains.resolve(address) {
-            Resolution::Mailbox(_) | Resolution::Elsewhere => return true,
-            Resolution::Alias(addresses) => open.extend(addresses),
-            Resolution::Unknown(_) => {}
-        }
-    }
-    false
 }
 
 /// Why the server refuses by itself.

@@ -9,7 +9,7 @@ use super::patience::Patience;
 use super::reception::Reception;
 use super::stream::Stream;
 use super::{Shared, record, stopped};
-use crate::mail::{self, MessageId, Service, TlsSession};
+use crate::mail::{self, MessageId, Service, Submitter, TlsSession};
 use crate::rules::Policy;
 use crate::smtp::{Awaiting, Reply, Session, Step, replies};
 use crate::tls::HandshakeError;
@@ -74,6 +74,8 @@ pub(super) struct Connection<S> {
     /// The transaction that policy remembers.
     pub transaction: Option<MessageId>,
     pub reception: Option<Reception>,
+    /// Who is at the other end, where that is a program of this machine.
+    pub submitter: Option<Submitter>,
 }
 
 /// Serves one client until it goes, or has to.
@@ -86,27 +88,49 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let span = tracing::info_span!("session", client = %arrival.client);
-    let session = async {
-        match converse(stream, arrival, shared, stopping).await {
-            end @ (End::Said | End::HungUp | End::Stopping) => tracing::debug!("{end}"),
-            End::Handshake(error) => {
-                tracing::info!(sni = error.sni, reason = %error, "TLS handshake failed");
-            }
-            end => tracing::info!(reason = %end, "session ended"),
+    tell(converse(stream, arrival, None, shared, stopping))
+        .instrument(span)
+        .await;
+}
+
+/// As [`serve`], for a program of this machine.
+pub(super) async fn serve_local<S>(
+    stream: S,
+    arrival: Arrival,
+    submitter: Submitter,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tell(converse(stream, arrival, Some(submitter), shared, stopping)).await;
+}
+
+/// Tells the log how a session ends.
+async fn tell(session: impl Future<Output = End>) {
+    match session.await {
+        end @ (End::Said | End::HungUp | End::Stopping) => tracing::debug!("{end}"),
+        End::Handshake(error) => {
+            tracing::info!(sni = error.sni, reason = %error, "TLS handshake failed");
         }
-    };
-    session.instrument(span).await;
+        end => tracing::info!(reason = %end, "session ended"),
+    }
 }
 
 /// What a client hears that is one too many, ready for the wire.
 pub(super) fn too_many_clients(arrival: Arrival, shared: &Shared) -> Vec<u8> {
-    let (session, _) = begin(arrival, None, shared);
+    let (session, _) = begin(arrival, None, false, shared);
     let mut octets = Vec::new();
     session.too_many_clients().write_to(&mut octets);
     octets
 }
 
-fn begin(arrival: Arrival, tls: Option<TlsSession>, shared: &Shared) -> (Session, Step) {
+fn begin(
+    arrival: Arrival,
+    tls: Option<TlsSession>,
+    is_local: bool,
+    shared: &Shared,
+) -> (Session, Step) {
     let facts = mail::Connection {
         client: arrival.client,
         server: arrival.server,
@@ -118,12 +142,14 @@ fn begin(arrival: Arrival, tls: Option<TlsSession>, shared: &Shared) -> (Session
         authenticated: None,
     };
     let limits = Arc::clone(&shared.options.limits);
-    Session::new(limits, facts, !shared.tls.is_empty())
+    // Nobody listens in between two programs of one machine.
+    Session::new(limits, facts, !shared.tls.is_empty() && !is_local)
 }
 
 async fn converse<S>(
     stream: S,
     arrival: Arrival,
+    submitter: Option<Submitter>,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
 ) -> End
@@ -141,7 +167,7 @@ where
             Err(error) => return End::Handshake(error),
         }
     }
-    let (session, first) = begin(arrival, tls, &shared);
+    let (session, first) = begin(arrival, tls, submitter.is_some(), &shared);
     let connection = Connection {
         stream,
         policy: Policy::new(Arc::clone(&shared.rules)),
@@ -154,6 +180,7 @@ where
         output: Vec::new(),
         transaction: None,
         reception: None,
+        submitter,
     };
     let first = match arrival.spoke_first {
         true => Step::Close(replies::SPOKE_TOO_EARLY),

@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::reception::{Reception, refusal};
 use super::{Shared, record};
-use crate::mail::{Edition, Envelope, MessageId, Origin, Transaction, trace};
+use crate::mail::{Edition, Envelope, MessageId, Origin, trace};
 use crate::queue::{Front, Screening, Version};
 use crate::rules::{Stage, Verdict};
 use crate::smtp::{Answer, Ask, Step, replies};
@@ -43,6 +43,9 @@ impl<S> Connection<S> {
     }
 
     fn run_rules(&mut self, stage: Stage) -> Answer {
+        if self.submitter.is_some() {
+            return self.decide_for_local(stage);
+        }
         let transaction = self.session.transaction();
         match self.policy.run(stage, transaction) {
             Verdict::Proceed(None) => Answer::Proceed,
@@ -119,7 +122,14 @@ impl<S> Connection<S> {
             true => Screening::Over,
             false => Screening::Ahead,
         };
-        let versions = versions(&self.shared, transaction, draft.id(), envelopes, screening);
+        let now = Zoned::now();
+        let trace = |id| match &self.submitter {
+            Some(submitter) => trace::submitted(submitter, transaction, id, &now),
+            None => trace::received(transaction, id, &now),
+        };
+        let origin = Origin::of(transaction);
+        let id = draft.id();
+        let versions = versions(&self.shared, id, envelopes, trace, origin, screening);
         match self.shared.queue.commit_versions(draft, versions).await {
             Ok(()) => answer,
             Err(error) => Answer::Refuse(refusal(&error)),
@@ -152,12 +162,12 @@ fn by_edition(envelope: &Envelope) -> Vec<(Option<Arc<Edition>>, Envelope)> {
 /// What the queue is to hold: the first has the name of the draft.
 fn versions(
     shared: &Shared,
-    transaction: &Transaction,
     id: MessageId,
     envelopes: Vec<(Option<Arc<Edition>>, Envelope)>,
+    trace: impl Fn(MessageId) -> String,
+    origin: Option<Origin>,
     screening: Screening,
 ) -> Vec<Version> {
-    let now = Zoned::now();
     let mut versions = Vec::with_capacity(envelopes.len());
     for (edition, mut envelope) in envelopes {
         envelope.recipients = shared.domains.expand(envelope.recipients);
@@ -173,9 +183,9 @@ fn versions(
         }
         versions.push(Version {
             id,
-            front: Front::new(trace::received(transaction, id, &now), edition.as_deref()),
+            front: Front::new(trace(id), edition.as_deref()),
             envelope,
-            origin: Origin::of(transaction),
+            origin: origin.clone(),
             screening,
         });
     }

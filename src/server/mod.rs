@@ -6,6 +6,7 @@
 mod connection;
 mod decision;
 mod listener;
+mod local;
 mod patience;
 mod reception;
 mod record;
@@ -13,6 +14,8 @@ mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
+
+pub use local::submission;
 
 use crate::mail::{Domains, Service};
 use crate::queue::Queue;

@@ -118,6 +118,8 @@ pub const HEADER_TOO_LARGE: Reply = reply(552, (5, 3, 4), "Header section is too
 pub const INSUFFICIENT_STORAGE: Reply = reply(452, (4, 3, 1), "Insufficient system storage");
 /// RFC 5321 §4.2.3: something here went wrong.
 pub const LOCAL_ERROR: Reply = reply(451, (4, 3, 0), "Local error in processing");
+/// RCPT for a mailbox of ours that does not exist.
+pub const NO_SUCH_MAILBOX: Reply = reply(550, (5, 1, 1), "No such mailbox");
 /// What a refusal says that gives no reason.
 pub const REFUSED: Reply = reply(554, (5, 7, 1), "Refused by policy");
 

@@ -127,6 +127,31 @@ enum Failure {
     Partly(u8),
 }
 
+/// `mailq`, and `sendmail -bp`.
+pub fn list_all(config: PathBuf) -> ExitCode {
+    run(Arguments::all(config, |targets| Command::List {
+        targets,
+        quarantine: None,
+    }))
+}
+
+/// `sendmail -q`.
+pub fn retry_all(config: PathBuf) -> ExitCode {
+    run(Arguments::all(config, |targets| Command::Retry { targets }))
+}
+
+impl Arguments {
+    /// A command about the whole queue.
+    fn all(config: PathBuf, command: impl FnOnce(Vec<Target>) -> Command) -> Self {
+        let command = command(Vec::new());
+        let json = false;
+        Self {
+            command,
+            options: Options { config, json },
+        }
+    }
+}
+
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { command, options } = arguments;

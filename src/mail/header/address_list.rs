@@ -128,6 +128,14 @@ impl HeaderSection {
     }
 }
 
+/// The addr-specs that a list of mailboxes names (`john, "Jane" <jane@example.com>`), without names, comments and routes.
+/// What has no domain may stand for a mailbox of the machine that it is written on.
+pub fn mailboxes_of(list: &[u8]) -> Vec<String> {
+    let field = [b"To:", list].concat();
+    let mailboxes = mailboxes(&field).into_iter();
+    mailboxes.map(|mailbox| mailbox.text).collect()
+}
+
 /// One mailbox of a field.
 #[derive(Debug)]
 struct Mailbox {
@@ -135,6 +143,8 @@ struct Mailbox {
     element: Range<usize>,
     /// The addr-spec in it.
     spec: Range<usize>,
+    /// The addr-spec without what may stand between its parts.
+    text: String,
     /// `None`: what stands there is no address.
     address: Option<Address>,
     /// The commas before and behind it, in its list or group.
@@ -240,12 +250,12 @@ fn mailbox(
         }
         at = end;
     }
+    let address = std::str::from_utf8(&text).ok();
     Some(Mailbox {
         element,
         spec: spec?,
-        address: std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| Address::parse(text).ok()),
+        address: address.and_then(|text| Address::parse(text).ok()),
+        text: String::from_utf8_lossy(&text).into_owned(),
         commas,
     })
 }

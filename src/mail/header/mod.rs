@@ -7,8 +7,10 @@
 //! No edit makes another line than the ones it is for: see [`FieldError`].
 
 mod address_list;
+mod completion;
 mod writing;
 
+pub use address_list::mailboxes_of;
 pub use writing::FieldError;
 
 use memchr::{memchr, memmem};

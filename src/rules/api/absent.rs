@@ -14,8 +14,10 @@ pub(super) fn module(feature: &'static str) -> Module {
         )
         .at(call.call_position()))
     };
-    let page = "This vsmtp is built without it: the cargo feature has the name of the namespace.";
-    documented("connect", &["options: Map", "()"], page)
+    let comment = format!(
+        "/// Not in this build of vsmtp: `cargo build --release --features {feature}` makes one that has it."
+    );
+    documented("connect", &["options: Map", "()"], &comment)
         .with_volatility(true)
         .set_into_module(&mut module, connect);
     module

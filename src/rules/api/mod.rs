@@ -53,7 +53,7 @@ pub(super) fn register(
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
     engine.register_type_with_name::<cmd::SharedCommand>("command");
-    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<Outcome>("outcome");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_type_with_name::<database::SharedDatabase>("database");
     engine.register_global_module(Shared::new(exported_module!(database::functions)));

@@ -157,3 +157,20 @@ proptest! {
         prop_assert!(removed.fields().count() <= 2);
     }
 }
+
+#[test]
+fn a_list_names_mailboxes_of_this_machine_too() {
+    for (list, expected) in [
+        ("root", &["root"][..]),
+        (
+            " john , \"Q. Smith\" <q@b.org>,, (x) jane ",
+            &["john", "q@b.org", "jane"],
+        ),
+        ("friends: a@b.org, c;", &["a@b.org", "c"]),
+        ("<>", &[]),
+        ("", &[]),
+        ("\"a b\"@c.org", &["\"a b\"@c.org"]),
+    ] {
+        assert_eq!(super::mailboxes_of(list.as_bytes()), expected, "{list}");
+    }
+}
