@@ -19,7 +19,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// What operators rely on, by namespace.
-const LANGUAGE: [(&str, &str); 15] = [
+const LANGUAGE: [(&str, &str); 20] = [
     (
         "ctx",
         "client_address client_ip client_port server_address server_ip server_port connection_timestamp server_name \
@@ -33,6 +33,14 @@ const LANGUAGE: [(&str, &str); 15] = [
     ),
     ("state", "next accept faccept deny quarantine"),
     ("auth", "is_authenticated credentials unix_users"),
+    ("dns", "lookup rlookup"),
+    (
+        "transport",
+        "forward forward_all deliver deliver_all maildir maildir_all mbox mbox_all lmtp lmtp_all",
+    ),
+    ("cmd", "build"),
+    ("csv", "connect"),
+    ("sqlite", "connect"),
     ("net", "rg_192 rg_172 rg_10 non_routable"),
     ("fs", "write dump"),
     ("time", "now date"),
@@ -40,14 +48,14 @@ const LANGUAGE: [(&str, &str); 15] = [
     ("unix", "user_exist hostname"),
     (
         "",
-        "ip4 ip6 rg4 rg6 address fqdn identifier regex file code log in",
+        "ip4 ip6 rg4 rg6 address fqdn identifier regex file code log in query",
     ),
     (
         "code",
         "c554_7_1 c550_7_20 c550_7_21 c550_7_22 c550_7_23 c550_7_24 c550_7_25 c550_7_26 c550_7_27 c556_1_10 c451_7_1 \
          c451_3_0 c550_1_1",
     ),
-    ("", ".local_part .domain"),
+    ("", ".local_part .domain .run"),
     (
         "",
         "connect helo authenticate mail rcpt preq postq delivery",
@@ -117,6 +125,15 @@ fn names() {
         (
             "domain",
             &["object.domain -> string", "string.domain -> string"],
+        ),
+        (
+            "cmd",
+            &[
+                "cmd::build(options: map) -> command",
+                "command.run() -> outcome",
+                "\n        export const scan = cmd::build(#{\n",
+                "outcome == integer -> bool",
+            ],
         ),
         ("in", &["string in object -> bool"]),
         ("rule", &["rule \"NAME\" || BODY"]),

@@ -1,11 +1,13 @@
 //! What senders hear of their mail (RFC 3461), read by a parser that somebody else wrote.
 
+mod backscatter;
+
 use crate::support::{Client, Configuration, Daemon, Hop, read_report as read, trial_with};
 use libtest_mimic::Trial;
 use std::net::{SocketAddr, TcpListener};
 
 pub fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial("success_is_told_on_request", delivered),
         trial("a_hop_without_dsn_is_the_end_of_wishes", relayed),
         trial("a_hop_with_dsn_gets_the_wishes", handed_on),
@@ -18,20 +20,9 @@ pub fn trials() -> Vec<Trial> {
         trial("what_fails_in_this_machine_stays_there", inner),
         trial("the_whole_message_returns_on_request", whole),
         trial("utf_8_needs_other_media_types", international),
-        Trial::test("notifications::strangers_are_told_so_much", || {
-            strangers();
-            Ok(())
-        }),
-        Trial::test("notifications::ours_are_told_more", || {
-            ours();
-            Ok(())
-        }),
-        trial_with(
-            &["saslauthd"],
-            "notifications::who_authenticated_is_always_told",
-            authenticated,
-        ),
-    ]
+    ];
+    trials.extend(backscatter::trials());
+    trials
 }
 
 fn trial(name: &str, test: fn()) -> Trial {
@@ -422,71 +413,5 @@ fn international() {
         ],
     );
     assert!(said.contains("hallo"), "{said}");
-    daemon.stop();
-}
-
-/// Reports to a stranger leave for an address at which nobody listens.
-fn strangers() {
-    let hop = refusing();
-    let configuration =
-        configuration(hop.address()).set("server.queues.delivery.report_count_max_per_domain", "2");
-    let mut daemon = Daemon::start(configuration);
-    for _ in 0..3 {
-        send_content(
-            &mut daemon,
-            "<victim@[127.9.9.9]>",
-            &["<john@far.example>"],
-            CONTENT,
-        );
-    }
-    daemon.wait_for_log(&[
-        "WARN",
-        "notification suppressed",
-        "to=victim@[127.9.9.9]",
-        "limit=\"server.queues.delivery.report_count_max_per_domain\"",
-    ]);
-    let log = daemon.stop().log;
-    assert_eq!(log.matches("notification suppressed").count(), 1, "{log}");
-    assert_eq!(log.matches("actions=[Failed]").count(), 2, "{log}");
-}
-
-fn ours() {
-    let hop = refusing();
-    let configuration = configuration(hop.address())
-        .set("server.queues.delivery.report_count_max", "1")
-        .set("server.queues.delivery.report_count_max_per_domain", "1");
-    let mut daemon = Daemon::start(configuration);
-    for _ in 0..11 {
-        send(&mut daemon, "", &["<john@far.example>"]);
-    }
-    daemon.wait_for_log(&["notification suppressed", "to=jane@home.example"]);
-    daemon.maildir("home.example", "jane").wait(10);
-    daemon.stop();
-}
-
-fn authenticated() {
-    let hop = refusing();
-    let filter = r#"#{
-        authenticate: [ rule "users" || auth::unix_users() ],
-        rcpt: [ rule "ours" || state::faccept() ],
-    }"#;
-    let configuration = configuration(hop.address())
-        .filter(filter)
-        .user("john", "secret")
-        .set(
-            "server.smtp.auth.enable_dangerous_mechanism_in_clair",
-            "true",
-        )
-        .set("server.queues.delivery.report_count_max_per_domain", "1");
-    let mut daemon = Daemon::start(configuration);
-    let mut client = Client::hello(daemon.smtp());
-    client.command("AUTH PLAIN AGpvaG4Ac2VjcmV0").expect("235");
-    for _ in 0..12 {
-        client
-            .deliver("jane@home.example", "john@far.example", CONTENT)
-            .expect("250");
-    }
-    client.quit();
-    daemon.maildir("home.example", "jane").wait(12);
     daemon.stop();
 }

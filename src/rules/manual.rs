@@ -4,16 +4,19 @@
 //! the manual cannot say less, or other, than what rules can call. It is also where the review knows from which types a
 //! function takes and from which stage on it has something to say.
 
+mod function;
+
+pub(super) use function::{Function, functions, usages};
+
 use super::file::suggestion;
 use super::stage::Stage;
 use super::{Options, api, engine};
-use crate::dns;
-use crate::script::{Diagnostic, Limits, cause};
-use rhai::{Engine, EvalAltResult, FuncInfo};
-use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::dns::{self, Resolver, Zone};
+use crate::script::{Diagnostic, Limits};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How wide the text of a page is.
 const WIDTH: usize = 78;
@@ -64,7 +67,7 @@ impl Manual {
     /// # Errors
     /// The functions cannot be registered, which is a fault of the program.
     pub fn new() -> Result<Self, Diagnostic> {
-        let (engine, _) = engine(&nowhere())?;
+        let engine = engine(&nowhere(), &nobody())?;
         let mut chapters = vec![directives(), stages()];
         let mut namespaces: BTreeMap<String, BTreeMap<String, Vec<Entry>>> = BTreeMap::new();
         let mut functions = functions(&engine);
@@ -173,11 +176,28 @@ impl Page {
     fn render(&self, text: &mut String) {
         for Entry { usage, text: body } in &self.entries {
             let _ = writeln!(text, "{usage}\n");
-            for paragraph in body.split("\n\n") {
-                let _ = writeln!(text, "{}\n", wrapped(paragraph));
+            for block in blocks(body) {
+                let _ = writeln!(text, "{block}\n");
             }
         }
     }
+}
+
+/// The paragraphs of a page as they are shown: wrapped, save for what stands between fences.
+fn blocks(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    for (index, part) in text.split("```").enumerate() {
+        if index % 2 == 0 {
+            let paragraphs = part.split("\n\n").filter(|p| !p.trim().is_empty());
+            blocks.extend(paragraphs.map(wrapped));
+        } else {
+            // Behind the fence stands what it is.
+            let lines = part.trim_end().lines().skip(1);
+            let lines: Vec<String> = lines.map(|line| format!("        {line}")).collect();
+            blocks.push(lines.join("\n"));
+        }
+    }
+    blocks
 }
 
 /// Rules that nobody will run.
@@ -189,11 +209,16 @@ fn nowhere() -> Options {
         app: PathBuf::new(),
         log: None,
         saslauthd: PathBuf::new(),
-        dns: dns::Options::default(),
-        identity: Default::default(),
         listed: None,
         limits: Limits::default(),
+        dns: dns::Options::default(),
+        identity: Default::default(),
     }
+}
+
+/// Whom nobody will ask.
+fn nobody() -> Arc<dyn Resolver> {
+    Arc::new(Zone::default())
 }
 
 /// The first sentence of a page, on one line; as much of it as fits.
@@ -225,156 +250,6 @@ fn wrapped(paragraph: &str) -> String {
         }
     }
     lines.join("\n")
-}
-
-/// A native function of ours.
-#[derive(Debug)]
-pub(super) struct Function {
-    /// Empty for the global one.
-    pub(super) namespace: String,
-    /// As registered: `get$domain` for a property.
-    pub(super) name: String,
-    pub(super) parameters: Vec<TypeId>,
-    /// `ctx::helo() -> string`
-    pub(super) usage: String,
-    /// Its doc comment.
-    pub(super) comment: String,
-}
-
-/// What is registered and has a doc comment, save for the library of the language itself.
-pub(super) fn functions(engine: &Engine) -> Vec<Function> {
-    engine
-        .collect_fn_metadata(None, |info| Some(Function::of(&info)), false)
-        .into_iter()
-        .filter(|function| !function.comment.is_empty())
-        .collect()
-}
-
-/// How the functions of the name that was not found with such arguments are called; `None` where none has it.
-pub(super) fn usages(engine: &Engine, error: &EvalAltResult) -> Option<String> {
-    let EvalAltResult::ErrorFunctionNotFound(signature, _) = cause(error) else {
-        return None;
-    };
-    let name = signature.split(" (").next().unwrap_or(signature);
-    let (namespace, name) = name.rsplit_once("::").unwrap_or(("", name));
-    let usages: BTreeSet<String> = functions(engine)
-        .into_iter()
-        .filter(|function| function.namespace == namespace && function.name == name)
-        .map(|function| function.usage)
-        .collect();
-    let usages: Vec<String> = usages.into_iter().collect();
-    (!usages.is_empty()).then(|| format!("it is {}", usages.join(" or ")))
-}
-
-impl Function {
-    fn of(info: &FuncInfo<'_>) -> Self {
-        let metadata = info.metadata;
-        let lines = metadata.comments.iter().flat_map(|comment| comment.lines());
-        let comment: Vec<&str> = lines
-            .map(|line| line.trim_start().trim_start_matches("///").trim())
-            .collect();
-        let mut parameters: Vec<(String, String)> = metadata
-            .params_info
-            .iter()
-            .map(|parameter| {
-                let (name, kind) = parameter.split_once(':').unwrap_or((parameter, ""));
-                (name.trim().to_owned(), language_type(kind).to_owned())
-            })
-            .collect();
-        parameters.truncate(metadata.num_params);
-        Self {
-            namespace: info.namespace.to_string(),
-            name: metadata.name.to_string(),
-            parameters: metadata.param_types.to_vec(),
-            usage: usage(
-                &info.namespace,
-                &metadata.name,
-                &parameters,
-                language_type(&metadata.return_type),
-            ),
-            comment: comment.join("\n"),
-        }
-    }
-
-    /// The first stage at which the function has something to say, where its page names one.
-    pub(super) fn since(&self) -> Option<Stage> {
-        let text: Vec<&str> = self.comment.split_whitespace().collect();
-        let text = text.join(" ");
-        let (_, after) = text.rsplit_once("From `")?;
-        let (stage, rest) = after.split_once('`')?;
-        Stage::from_name(stage).filter(|_| rest.starts_with(" on"))
-    }
-
-    fn chapter(&self) -> &str {
-        match self.namespace.as_str() {
-            "" => "global",
-            namespace => namespace,
-        }
-    }
-
-    fn page(&self) -> String {
-        match (property(&self.name), self.namespace.as_str()) {
-            (Some(property), _) => format!(".{property}"),
-            (None, _) if self.name == "contains" => "in".to_owned(),
-            (None, "") => self.name.clone(),
-            (None, namespace) => format!("{namespace}::{}", self.name),
-        }
-    }
-}
-
-fn property(name: &str) -> Option<&str> {
-    name.strip_prefix("get$")
-}
-
-/// How a function is called.
-fn usage(namespace: &str, name: &str, parameters: &[(String, String)], result: &str) -> String {
-    let result = match result {
-        "" => String::new(),
-        kind => format!(" -> {kind}"),
-    };
-    match (property(name), parameters) {
-        (Some(property), [(_, of), ..]) => format!("{of}.{property}{result}"),
-        (None, [(_, a), (_, b)]) if name == "contains" => format!("{b} in {a}{result}"),
-        (None, [(_, a), (_, b)]) if !rhai::is_valid_identifier(name) => {
-            format!("{a} {name} {b}{result}")
-        }
-        _ => {
-            let parameters: Vec<String> = parameters
-                .iter()
-                .map(|(name, kind)| match kind.as_str() {
-                    "" => name.clone(),
-                    kind => format!("{name}: {kind}"),
-                })
-                .collect();
-            let separator = if namespace.is_empty() { "" } else { "::" };
-            let parameters = parameters.join(", ");
-            format!("{namespace}{separator}{name}({parameters}){result}")
-        }
-    }
-}
-
-/// What the language calls a type of Rust; nothing where it is any, or none.
-fn language_type(rust: &str) -> &str {
-    let rust = rust
-        .trim()
-        .trim_start_matches("&mut ")
-        .trim_start_matches('&');
-    let inner = |rest: &'static str| rust.strip_prefix(rest);
-    if let Some(rest) = inner("std::result::Result<").or_else(|| inner("Result<")) {
-        let end = rest.rfind(',').or_else(|| rest.rfind('>'));
-        return language_type(rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest));
-    }
-    match rust.trim() {
-        "" | "()" | "Dynamic" => "",
-        "str" | "String" | "ImmutableString" => "string",
-        "INT" | "i64" => "integer",
-        "FLOAT" | "f64" => "float",
-        "Object" => "object",
-        "State" => "state",
-        "Array" | "rhai::Array" => "array",
-        "Map" | "rhai::Map" => "map",
-        other => other,
-    }
 }
 
 fn directives() -> Chapter {
@@ -446,112 +321,11 @@ const fn about(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Connection, Service, Transaction};
-    use crate::rules::file::RuleFile;
-    use crate::rules::object::Object;
-    use crate::rules::scene::{Scene, Stand};
-    use crate::script;
-    use rhai::{Dynamic, INT, ImmutableString};
-    use std::collections::HashSet;
-    use std::path::Path;
-
-    /// Whatever way it was registered; what the language has of its own is documented elsewhere.
-    #[test]
-    fn every_function_has_a_page() {
-        let own = script::engine(Path::new("/"), &Limits::default());
-        let known = |engine: &Engine| {
-            let all = |info: FuncInfo<'_>| Some((info.metadata.hash, Function::of(&info)));
-            engine.collect_fn_metadata(None, all, false)
-        };
-        let own: HashSet<u64> = known(&own).into_iter().map(|(hash, _)| hash).collect();
-        let ours = known(&engine(&nowhere()).unwrap().0);
-        let silent: Vec<String> = ours
-            .into_iter()
-            .filter(|(hash, function)| !own.contains(hash) && function.comment.is_empty())
-            .map(|(_, function)| function.usage)
-            .collect();
-        assert_eq!(silent, [""; 0]);
-    }
 
     #[test]
     fn every_namespace_says_what_it_is_about() {
         for chapter in Manual::new().unwrap().chapters {
             assert!(!chapter.summary.is_empty(), "{}", chapter.name);
         }
-    }
-
-    /// The review believes what a page says of the first stage that its function is for.
-    #[test]
-    fn pages_name_the_true_first_stage() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            root: folder.path().to_owned(),
-            app: folder.path().to_owned(),
-            ..nowhere()
-        };
-        let (engine, _) = engine(&options).unwrap();
-        let functions = functions(&engine);
-        for stage in Stage::ALL {
-            let calls: Vec<(Stage, String)> = functions
-                .iter()
-                .filter_map(|function| Some((function.since()?, call(function))))
-                .collect();
-            // A function of the file may be called at any stage: the review lets these through.
-            let bodies = (0..)
-                .zip(&calls)
-                .map(|(n, (_, call))| format!("fn f{n}() {{ {call} }}\n"));
-            let rules = (0..calls.len()).map(|n| format!("rule \"{n}\" || {{ f{n}(); }},\n"));
-            let text = format!(
-                "{}#{{ {stage}: [\n{}] }}",
-                bodies.collect::<String>(),
-                rules.collect::<String>()
-            );
-            let path = folder.path().join(format!("{stage}.vsl"));
-            std::fs::write(&path, text).unwrap();
-            let file = RuleFile::load(&engine, &path).unwrap();
-            for (directive, (since, call)) in file.directives(stage).iter().zip(&calls) {
-                let stand = Stand::default();
-                let app = options.app.as_path().into();
-                stand.put(Scene::set(stage, &app, &mut transaction()));
-                let error = directive.run(&engine, &path, &stand).err();
-                let early = error.is_some_and(|error| error.what.contains("has nothing to say at"));
-                assert_eq!(early, stage < *since, "{call} at {stage}");
-            }
-        }
-    }
-
-    /// A call with arguments that are of the right types.
-    fn call(function: &Function) -> String {
-        let arguments = function.parameters.iter().map(|kind| {
-            if *kind == TypeId::of::<INT>() {
-                "1"
-            } else if *kind == TypeId::of::<Object>() {
-                "address(\"x@example.com\")"
-            } else {
-                let strings = [TypeId::of::<ImmutableString>(), TypeId::of::<Dynamic>()];
-                assert!(strings.contains(kind), "{}", function.usage);
-                "\"x@example.com\""
-            }
-        });
-        let arguments: Vec<&str> = arguments.collect();
-        format!(
-            "{}::{}({})",
-            function.namespace,
-            function.name,
-            arguments.join(", ")
-        )
-    }
-
-    fn transaction() -> Transaction {
-        Transaction::new(Connection {
-            client: "192.0.2.1:49152".parse().unwrap(),
-            server: "192.0.2.25:25".parse().unwrap(),
-            service: Service::Relay,
-            opened: "2026-08-01T12:34:56Z".parse().unwrap(),
-            server_name: "mx.example.com".into(),
-            tls: None,
-            authenticated: None,
-            helo: None,
-        })
     }
 }

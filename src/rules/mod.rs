@@ -99,7 +99,8 @@ impl Rules {
     /// # Errors
     /// All that is wrong in all files. A missing `filter.vsl` is no error: it is logged, and everything is refused.
     pub fn load(options: &Options, domains: Arc<Domains>) -> Result<Arc<Self>, Vec<Diagnostic>> {
-        let (engine, resolver) = engine(options).map_err(|error| vec![error])?;
+        let resolver = resolver(&options.dns).map_err(|error| vec![error])?;
+        let engine = engine(options, &resolver).map_err(|error| vec![error])?;
         let filter = load_if_present(&engine, &options.filter);
         let of_domains = DomainRules::load(&engine, &options.domains);
         match (filter, of_domains) {
@@ -147,9 +148,8 @@ impl Rules {
     }
 }
 
-/// An engine that knows all that rules may call, and the resolver that they ask.
-fn engine(options: &Options) -> Result<(Engine, Arc<dyn Resolver>), Diagnostic> {
-    let resolver = resolver(&options.dns)?;
+/// An engine that knows all that rules may call.
+fn engine(options: &Options, resolver: &Arc<dyn Resolver>) -> Result<Engine, Diagnostic> {
     let mut engine = script::engine(&options.root, &options.limits);
     // The review wants to see what was written, not what is left of it.
     engine.set_optimization_level(OptimizationLevel::None);
@@ -160,7 +160,7 @@ fn engine(options: &Options) -> Result<(Engine, Arc<dyn Resolver>), Diagnostic> 
         app: options.app.clone(),
         user,
         group,
-        resolver: Arc::clone(&resolver),
+        resolver: Arc::clone(resolver),
         literals: Literals::of(&mut engine),
     };
     setting.install(&mut engine);
@@ -170,7 +170,7 @@ fn engine(options: &Options) -> Result<(Engine, Arc<dyn Resolver>), Diagnostic> 
     };
     let log = options.log.as_deref();
     api::register(&mut engine, &options.root, log, users)?;
-    Ok((engine, resolver))
+    Ok(engine)
 }
 
 fn resolver(options: &dns::Options) -> Result<Arc<dyn Resolver>, Diagnostic> {

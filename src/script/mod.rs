@@ -263,7 +263,7 @@ mod tests {
                 "let a = deep(false); let b = a; loop { a = #{ a: a, b: b } }",
             ] {
                 let error = engine.eval::<()>(text).unwrap_err().to_string();
-                assert!(error.contains("exceeds"), "{error}");
+                assert!(error.contains("too large"), "{error}");
             }
         };
         let thread = std::thread::Builder::new().stack_size(Limits::STACK);

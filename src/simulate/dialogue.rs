@@ -12,6 +12,7 @@
 //! S: <close>                         the server closes
 //! T: starttls                        the handshake; a server name (SNI) may stand behind it
 //! T: connect                         the client leaves, and comes back on a new connection
+//! T: wait 2s                         time passes
 //! ```
 //!
 //! The server may never say more than is written: before each `C:` and at the end there has to be silence. A dialogue
@@ -19,6 +20,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// One end of a connection to a server.
 pub trait Wire {
@@ -67,6 +70,8 @@ pub enum Turn {
     StartTls(Option<String>),
     /// `T: connect`
     Reconnect,
+    /// `T: wait 2s`
+    Wait(Duration),
 }
 
 /// A line that is none of a dialogue, or one that went otherwise: `file:line: what`.
@@ -146,8 +151,12 @@ impl Dialogue {
 
     /// Whether it says what the server has to say.
     pub fn expects(&self) -> bool {
-        let server =
-            |turn: &Turn| !matches!(turn, Turn::Client(_) | Turn::StartTls(_) | Turn::Reconnect);
+        let server = |turn: &Turn| {
+            !matches!(
+                turn,
+                Turn::Client(_) | Turn::StartTls(_) | Turn::Reconnect | Turn::Wait(_)
+            )
+        };
         self.turns.iter().any(|(_, turn)| server(turn))
     }
 
@@ -175,6 +184,9 @@ impl Turn {
             ("S/clear", _) => Self::ServerInClear(what.to_owned()),
             ("T", "connect") => Self::Reconnect,
             ("T", "starttls") => Self::StartTls(None),
+            ("T", _) if what.starts_with("wait ") => {
+                Self::Wait(humantime::parse_duration(what.strip_prefix("wait ")?).ok()?)
+            }
             ("T", _) => Self::StartTls(Some(what.strip_prefix("starttls ")?.to_owned())),
             _ => return None,
         })
@@ -208,6 +220,7 @@ impl Turn {
                 wire.reconnect();
                 *secured = false;
             }
+            Self::Wait(time) => thread::sleep(*time),
         }
         Ok(())
     }
@@ -307,6 +320,8 @@ mod tests {
                 Some(Turn::StartTls(Some("mx.example".to_owned()))),
             ),
             ("T: connect", Some(Turn::Reconnect)),
+            ("T: wait 2s", Some(Turn::Wait(Duration::from_secs(2)))),
+            ("T: wait long", None),
             (r"C\: \y", None),
             (r"C\: \x4", None),
             (r"C\: \{x}", None),

@@ -1,12 +1,12 @@
 //! What rules cost. `cargo bench --bench rules`
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
     missing_docs
 )]
-
 use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;

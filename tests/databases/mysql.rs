@@ -59,8 +59,8 @@ fn answers(server: Server) {
                 "#{\"b\": 1, \"f\": 1.5, \"n\": 5}",
             ),
             (
-                "services::db.query(\"SELECT k FROM t WHERE n = ?\", [5])[0].k",
-                "a'é",
+                "services::db.query(\"SELECT k FROM t WHERE n = ?\", [5])[0].k == \"a'é\"",
+                "true",
             ),
             (
                 "services::db.query(\"SELECT o FROM t WHERE n = 5\")[0].o[1]",

@@ -10,6 +10,8 @@ pub fn trials() -> Vec<Trial> {
         trial("postfix::takes_our_mail", takes),
         trial("postfix::greylists_us", greylists),
         trial("postfix::refuses_a_recipient", refuses),
+        trial("postfix::takes_three_recipients_at_a_time", takes_three),
+        trial("postfix::takes_each_of_many_once", takes_many),
         trial("postfix::passes_wishes_on", passes_wishes_on),
         trial("postfix::takes_internationalized_mail", takes_international),
         trial("postfix::sends_us_mail", sends),
@@ -91,6 +93,52 @@ fn refuses() {
         ],
     );
     assert_arrives(&postfix.maildir("john"), &content);
+    home.stop();
+}
+
+/// 452 to the fourth RCPT: it and the next are for another transaction (RFC 5321 §4.5.3.1.10).
+fn takes_three() {
+    let postfix = Postfix::start(nowhere());
+    let mut home = home(&format!("smtp://{}", postfix.address()));
+    let content = content(4);
+    let users = ["one", "two", "three", "four", "five"];
+    let recipients = users.map(|user| format!("<{user}@peer.example>"));
+    send(
+        home.smtp(),
+        "<jane@home.example> BODY=8BITMIME",
+        &recipients.each_ref().map(String::as_str),
+        &content,
+    );
+    for user in users {
+        assert_arrives(&postfix.maildir(user), &content);
+    }
+    home.wait_for_log(&[
+        "to=four@peer.example",
+        "result=\"deferred\"",
+        "452 4.5.3 Error: too many recipients",
+    ]);
+    assert!(home.maildir("home.example", "jane").messages().is_empty());
+    home.stop();
+}
+
+/// On connections that are kept, with all that Postfix makes of them.
+fn takes_many() {
+    const MESSAGES: usize = 60;
+    let postfix = Postfix::start(nowhere());
+    let mut home = home(&format!("smtp://{}", postfix.address()));
+    let mut client = Client::hello(home.smtp());
+    for number in 0..MESSAGES {
+        let content = format!("Subject: x\r\n\r\nmessage {number}\r\n");
+        let reply = client.deliver("jane@home.example", "john@peer.example", content.as_bytes());
+        reply.expect("250");
+    }
+    client.quit();
+    let messages = postfix.maildir("john").wait(MESSAGES);
+    for number in 0..MESSAGES {
+        let body = format!("message {number}\r\n");
+        let is_it = |message: &&Vec<u8>| super::body(message) == body.as_bytes();
+        assert_eq!(messages.iter().filter(is_it).count(), 1, "{body}");
+    }
     home.stop();
 }
 

@@ -5,6 +5,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +25,8 @@ pub enum Act {
     Tls(Identity),
     /// Writes the octets again and again for as long as somebody reads.
     Flood(&'static [u8]),
+    /// As [`Act::Flood`], an octet every now and then.
+    Drip(&'static [u8]),
     /// Says nothing, and keeps the connection.
     Hang,
 }
@@ -165,10 +168,20 @@ async fn play(
                 stream = BufReader::new(Box::new(secured));
             }
             Act::Flood(octets) => while stream.write_all(octets).await.is_ok() {},
+            Act::Drip(octets) => drip(&mut stream, octets).await,
             Act::Hang => std::future::pending().await,
         }
     }
     let _ = stream.shutdown().await;
+}
+
+async fn drip(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) {
+    for octet in octets.iter().cycle() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if stream.write_all(&[*octet]).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn read_until(stream: &mut BufReader<Box<dyn Stream>>, end: &[u8]) -> Option<String> {

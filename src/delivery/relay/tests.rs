@@ -1,7 +1,7 @@
 mod reuse;
 mod security;
 
-use super::fake::Act::{Content, Flood, Hang, Hear, Octets, Say, Tls as Secure};
+use super::fake::Act::{Content, Drip, Flood, Hang, Hear, Octets, Say, Tls as Secure};
 use super::fake::{Act, Fake, Identity};
 use super::*;
 use crate::delivery::next_hops::Ourselves;
@@ -143,6 +143,8 @@ async fn a_server_that_is_of_no_use_is_passed_over() {
         vec![Flood(b"220-x\r\n")],
         vec![Flood(b"x")],
         vec![Flood(b"\0")],
+        vec![Drip(b"220-x\r\n")],
+        vec![Say("220 mx"), Hear("EHLO"), Drip(b"250-x\r\n")],
         vec![Say("220 mx"), Hear("EHLO"), Flood(b"250-x\r\n")],
         vec![Say("220 mx"), Hear("EHLO")],
         vec![
@@ -162,6 +164,7 @@ async fn a_server_that_is_of_no_use_is_passed_over() {
         ],
         [until_data(), vec![Say("451 4.3.0 Later"), Hear("QUIT")]].concat(),
         [until_data(), vec![Hang]].concat(),
+        [until_data(), vec![Drip(b"354-x\r\n")]].concat(),
     ] {
         let number = script.len();
         assert_eq!(
@@ -202,6 +205,9 @@ async fn a_drop_in_the_content_is_no_doubt_and_one_after_it_is() {
         vec![Hang],
         vec![Say("nonsense")],
         vec![Say("354 again")],
+        vec![Flood(b"250-x\r\n")],
+        vec![Flood(b"x")],
+        vec![Drip(b"250-x\r\n")],
     ] {
         let script = [until_data(), vec![Say("354 go"), Content], end].concat();
         let (status, asked) = misbehaving(script).await;

@@ -1,7 +1,8 @@
 //! Databases that this build of the server cannot talk to.
 
+use super::documented;
 use crate::script::Fault;
-use rhai::{EvalAltResult, FuncRegistration, Map, Module, NativeCallContext};
+use rhai::{EvalAltResult, Map, Module, NativeCallContext};
 
 /// A namespace whose `connect` says what is missing.
 pub(super) fn module(feature: &'static str) -> Module {
@@ -13,7 +14,10 @@ pub(super) fn module(feature: &'static str) -> Module {
         )
         .at(call.call_position()))
     };
-    FuncRegistration::new("connect")
+    let comment = format!(
+        "/// Not in this build of vsmtp: `cargo build --release --features {feature}` makes one that has it."
+    );
+    documented("connect", &["options: Map", "()"], &comment)
         .with_volatility(true)
         .set_into_module(&mut module, connect);
     module

@@ -53,7 +53,7 @@ pub(super) fn register(
     engine.register_type_with_name::<Object>("object");
     engine.register_type_with_name::<State>("state");
     engine.register_type_with_name::<cmd::SharedCommand>("command");
-    engine.register_type_with_name::<Outcome>("status");
+    engine.register_type_with_name::<Outcome>("outcome");
     engine.register_type_with_name::<csv::SharedRecords>("csv");
     engine.register_type_with_name::<database::SharedDatabase>("database");
     engine.register_global_module(Shared::new(exported_module!(database::functions)));
@@ -141,22 +141,34 @@ pub(super) fn codes() -> impl Iterator<Item = (&'static str, String)> {
 pub(super) fn summary(namespace: &str) -> &'static str {
     let file = match namespace {
         "auth" => include_str!("auth.rs"),
+        "cmd" => include_str!("cmd.rs"),
         "code" => include_str!("code.rs"),
+        "csv" => include_str!("csv.rs"),
         "ctx" => include_str!("ctx.rs"),
+        "dns" => include_str!("dns.rs"),
         "envelop" => include_str!("envelop.rs"),
         "fs" => include_str!("fs.rs"),
         "global" => include_str!("objects.rs"),
         "msg" => include_str!("msg.rs"),
+        "mysql" => include_str!("mysql.rs"),
         "net" => include_str!("net.rs"),
+        "postgresql" => include_str!("postgresql.rs"),
+        "redis" => include_str!("redis.rs"),
+        "sqlite" => include_str!("sqlite.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
+        "transport" => include_str!("transport.rs"),
         "unix" => include_str!("unix.rs"),
         "utils" => include_str!("utils.rs"),
         _ => "",
     };
     let line = file.lines().next().unwrap_or_default();
     let line = line.trim_start_matches("//! ");
-    let summary = line.split_once(": ").map_or(line, |(_, summary)| summary);
+    let named = line.starts_with('`');
+    let summary = line
+        .split_once(": ")
+        .filter(|_| named)
+        .map_or(line, |(_, summary)| summary);
     summary
         .split(". ")
         .next()

@@ -28,7 +28,7 @@ scache    unix  -       -       n       -       1       scache
 postlog   unix-dgram n  -       n       -       1       postlogd
 ";
 
-/// John, Jill and Jörg have mailboxes; who sends to Mary must come back later, until [`Postfix::relent`].
+/// A transaction may have three recipients. Who sends to Mary must come back later, until [`Postfix::relent`].
 const MAIN: &str = "\
 compatibility_level = 3.6
 maillog_file = /var/log/peer
@@ -54,18 +54,25 @@ virtual_mailbox_maps = texthash:/etc/postfix/mailboxes
 virtual_minimum_uid = 8
 virtual_uid_maps = static:8
 virtual_gid_maps = static:8
+smtpd_recipient_limit = 3
 message_size_limit = 50000000
 virtual_mailbox_limit = 0
 minimal_backoff_time = 1s
 queue_run_delay = 1s
 ";
 
-const MAILBOXES: &str = "\
-john@peer.example john/
-jill@peer.example jill/
-mary@peer.example mary/
-jörg@peer.example joerg/
-";
+/// Their local-parts, and the folders of their mailboxes.
+const MAILBOXES: [(&str, &str); 9] = [
+    ("john", "john"),
+    ("jill", "jill"),
+    ("mary", "mary"),
+    ("jörg", "joerg"),
+    ("one", "one"),
+    ("two", "two"),
+    ("three", "three"),
+    ("four", "four"),
+    ("five", "five"),
+];
 
 pub struct Postfix {
     peer: Peer,
@@ -82,7 +89,8 @@ impl Postfix {
         tree.write("etc/postfix/main.cf", &(relay + MAIN));
         let smtpd = format!("{address} inet n - n - - smtpd\n");
         tree.write("etc/postfix/master.cf", &(smtpd + MASTER));
-        tree.write("etc/postfix/mailboxes", MAILBOXES);
+        let mailboxes = MAILBOXES.map(|(user, folder)| format!("{user}@peer.example {folder}/\n"));
+        tree.write("etc/postfix/mailboxes", &mailboxes.concat());
         tree.write(
             "etc/postfix/greylist",
             "mary@peer.example 450 4.7.1 come back later\n",

@@ -42,6 +42,8 @@ async fn opportunistic_tls_that_fails_falls_back_to_clear() {
         vec![Say("220 go"), Say("this is no ServerHello")],
         vec![Say("220 go")],
         vec![Say("220 go"), Hang],
+        vec![Say("220 go"), Flood(b"x")],
+        vec![Say("220 go"), Drip(b"\x16\x03\x03\x40\x00\x02")],
     ] {
         let broken = [start.to_vec(), end].concat();
         let (fake, at) = Fake::start(1, 0, vec![broken, good()]).await;

@@ -41,8 +41,8 @@ impl Fields {
     }
 }
 
-/// `word` cut after at most [`WORD_MAX`] octets, between characters.
-fn pieces(word: &str) -> impl Iterator<Item = &str> {
+/// `word`, cut after at most [`WORD_MAX`] octets, between characters.
+pub(super) fn pieces(word: &str) -> impl Iterator<Item = &str> {
     let mut rest = word;
     std::iter::from_fn(move || {
         if rest.is_empty() {

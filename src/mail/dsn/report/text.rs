@@ -1,5 +1,6 @@
 //! What a report says to people: what happened, in whose words, and what they can do.
 
+use super::fields::pieces;
 use super::{Action, RecipientReport};
 use crate::mail::Status;
 use std::fmt::Write;
@@ -119,7 +120,7 @@ const fn advice(status: Status) -> &'static str {
 /// `words` filled into lines, and an empty line.
 fn paragraph(text: &mut String, indent: &str, words: &str) {
     let mut column = 0;
-    for word in words.split_ascii_whitespace() {
+    for word in words.split_ascii_whitespace().flat_map(pieces) {
         let width = word.chars().count();
         if column > 0 && column + 1 + width > LINE_MAX {
             text.push_str("\r\n");
@@ -145,6 +146,15 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= 72));
         assert!(text.starts_with("    word word") && text.ends_with("word\r\n\r\n"));
         assert_eq!(text.matches("word").count(), 40);
+        // No line may have more than 998 octets (RFC 5322 §2.1.1), whatever a server says.
+        text.clear();
+        paragraph(
+            &mut text,
+            "    ",
+            &format!("mx said: {}", "\u{e9}".repeat(2000)),
+        );
+        assert!(text.lines().all(|line| line.len() <= 998));
+        assert_eq!(text.matches('\u{e9}').count(), 2000);
     }
 
     #[test]
