@@ -194,7 +194,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     if recipients.is_empty() {
         return Err(Failure::new(EX_USAGE, "no recipient is named"));
     }
-    let mut conversation = Conversation::begin(connect(arguments)?)?;
+    let mut conversation = begin(arguments)?;
     let sender = match arguments.sender.as_deref() {
         Some("" | "<>") => None,
         Some(sender) => Some(conversation.address(sender)?),
@@ -248,17 +248,32 @@ fn converse(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The daemon; one that is just being restarted is waited for.
-fn connect(arguments: &Arguments) -> Result<UnixStream, Failure> {
-    // What cannot be read, by this user or at all, leaves the default, and that is where most daemons are.
-    let config = config::load_in(&arguments.config, &Environment::of_the_daemon()).config;
-    let mut sockets = vec![config.control, config.queue.dirpath.join("control")];
-    sockets.dedup();
+/// A session with the daemon. One that goes away before it has begun is of a daemon that is being restarted.
+fn begin(arguments: &Arguments) -> Result<Conversation, Failure> {
     let start = Instant::now();
     loop {
+        match connect(arguments).and_then(Conversation::begin) {
+            Err(failure) if failure.code == EX_TEMPFAIL && start.elapsed() < RESTART => {
+                std::thread::sleep(RESTART_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The daemon; one that is just being restarted is waited for.
+fn connect(arguments: &Arguments) -> Result<UnixStream, Failure> {
+    let start = Instant::now();
+    loop {
+        // Each time anew: where the socket is by default is known by its folder, which comes and goes with the daemon. What
+        // cannot be read, by this user or at all, leaves the default, and that is where most daemons are.
+        let config = config::load_in(&arguments.config, &Environment::of_the_daemon()).config;
+        let mut sockets = vec![config.control, config.queue.dirpath.join("control")];
+        sockets.dedup();
         match control::submit(&sockets) {
             Ok(Some(stream)) => return Ok(stream),
-            Ok(None) if start.elapsed() < RESTART => std::thread::sleep(RESTART_PAUSE),
+            // Without the first socket there is the way to the second, which is closed to most users.
+            Ok(None) | Err(_) if start.elapsed() < RESTART => std::thread::sleep(RESTART_PAUSE),
             Ok(None) => {
                 let what = "the daemon is not running: the message is not sent";
                 return Err(Failure::new(EX_TEMPFAIL, what));
