@@ -22,7 +22,7 @@ pub fn trials() -> Vec<Trial> {
         let root = example.clone();
         trials.push(trial_with(
             &[],
-            &format!("examples::{name}::simulated"),
+            format!("examples::{name}::simulated"),
             move || simulated(&root),
         ));
         for dialogue in sorted(&example.join("dialogues")) {
@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
             let (root, name) = (example.clone(), name.clone());
             trials.push(trial_with(
                 &[],
-                &format!("examples::{name}::{stem}"),
+                format!("examples::{name}::{stem}"),
                 move || on_the_daemon(&root, &name, &dialogue),
             ));
         }

@@ -9,7 +9,7 @@ use std::thread;
 /// Answers over UDP for as long as the tests run. `records`: name, type, value. A name below `silent.test` is never
 /// answered for, one below `broken.test` with SERVFAIL; what is not among the records does not exist.
 pub fn name_server(records: &[(&str, &str, &str)]) -> SocketAddr {
-    let records: Vec<Record> = records.iter().map(|record| parse(record)).collect();
+    let records: Vec<Record> = records.iter().map(parse).collect();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {

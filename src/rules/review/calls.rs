@@ -139,7 +139,7 @@ impl Vocabulary {
                 argument.is_none_or(|(given, _)| *parameter == given || *parameter == any)
             })
         };
-        if candidates.len() < number || candidates.iter().any(|function| fits(&function)) {
+        if candidates.len() < number || candidates.iter().any(|function| fits(function)) {
             return None;
         }
         let given: Vec<&str> = types
