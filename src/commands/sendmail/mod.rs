@@ -225,7 +225,6 @@ fn converse(arguments: &Arguments) -> Result<(), Failure> {
         report::say(io::stdout(), "421 4.3.2 Service not available\r");
     })?;
     let gone = |error: io::Error| Failure::new(EX_TEMPFAIL, error.to_string());
-    let mut to_daemon = from_daemon.try_clone().map_err(gone)?;
     let mut said = [0; 8192];
     let mut begun = false;
     loop {
@@ -237,14 +236,13 @@ fn converse(arguments: &Arguments) -> Result<(), Failure> {
         }
         // Nothing is said to the daemon before it has begun to speak SMTP.
         if !std::mem::replace(&mut begun, true) {
-            let mut to_daemon = to_daemon.try_clone().map_err(gone)?;
+            let mut to_daemon = from_daemon.try_clone().map_err(gone)?;
             std::thread::spawn(move || {
                 // Either end closes when it likes.
                 let _ = io::copy(&mut io::stdin().lock(), &mut to_daemon);
                 let _ = to_daemon.shutdown(Shutdown::Write);
             });
         }
-        to_daemon.flush().map_err(gone)?;
     }
 }
 
