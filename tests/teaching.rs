@@ -94,7 +94,7 @@ fn limits() {
         (
             "map_size",
             "2",
-            "let a = #{}; for i in 0..3 { a[`${i}`] = i }",
+            "let a = #{}; for i in 0..3 { a.set(`${i}`, i) }",
             "exceeds its limit",
         ),
     ] {
