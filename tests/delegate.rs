@@ -455,7 +455,10 @@ fn apart() {
         let mut part = seen.clone();
         part.to = vec![format!("{to}@example.com")];
         part.content = scanned(&seen.content).unwrap().replace("clean", to);
-        assert!(filter.give_back(&part).starts_with("250"));
+        // The second time it is nobody else's.
+        for _ in 0..2 {
+            assert!(filter.give_back(&part).starts_with("250"));
+        }
         let message = daemon.maildir("example.com", to).wait_one();
         assert!(message.ends_with(&format!("hello, {to}\r\n")), "{message}");
     }

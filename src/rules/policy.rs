@@ -1,24 +1,22 @@
-//! One session's policy: what each state of a rule does at each stage, and for how long it lasts. A message in the queue
-//! meets it again when its session is over (`queued`).
+//! One session's policy: what each state of a rule does at each stage, and for how long it lasts. `execution` runs what a
+//! file has for a stage; a message in the queue meets policy again when its session is over (`queued`).
 
+mod execution;
 mod queued;
 
 pub use queued::{Fate, Ruling};
 
-use super::directive::{Directive, SharedDirective};
 use super::file::RuleFile;
 use super::groups::{self, Group};
 use super::guard::{self, Refusal};
-use super::observer::{Observer, Run};
-use super::scene::{Edits, Scene, Stand};
+use super::observer::Observer;
+use super::scene::Stand;
 use super::state::State;
 use super::{Rules, Stage};
 use crate::mail::{Credentials, Message, Recipient, Transaction};
-use crate::script::{Diagnostic, line_and_column};
 use crate::smtp::Reply;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The rules as one session meets them: remembers what was accepted for good.
 #[derive(Debug)]
@@ -335,79 +333,6 @@ impl Policy {
 
     fn skips(&self, group: &Group) -> bool {
         self.skips_all() || self.decided.quarantines.contains_key(group)
-    }
-
-    /// Runs what `file` has for `stage`, up to the first decision, for which a directive that fails counts. `None` where
-    /// the file has nothing for it.
-    fn execute(
-        &self,
-        file: &RuleFile,
-        stage: Stage,
-        transaction: &mut Transaction,
-    ) -> Option<(State, Edits)> {
-        self.execute_some(file, file.directives(stage), stage, transaction)
-    }
-
-    /// The same for `directives`, those of `file` at `stage` or a part of them.
-    fn execute_some(
-        &self,
-        file: &RuleFile,
-        directives: &[SharedDirective],
-        stage: Stage,
-        transaction: &mut Transaction,
-    ) -> Option<(State, Edits)> {
-        if directives.is_empty() {
-            return None;
-        }
-        self.stand
-            .put(Scene::set(stage, &self.rules.app, transaction));
-        let decision = directives.iter().find_map(|directive| {
-            match self.run_directive(directive, file, stage) {
-                Ok(State::Next) => None,
-                Ok(state) => Some(state),
-                Err(error) => {
-                    let client = transaction.connection.client;
-                    let id = transaction.id.map(tracing::field::display);
-                    let rule = directive.name.as_str();
-                    let line = file.sources.line(&error);
-                    tracing::error!(target: "rules", %client, id, %stage, rule, line, "{error}");
-                    Some(State::Deny(Refusal::RuleFailed.reply()))
-                }
-            }
-        });
-        let edits = self.stand.take()?.strike(transaction);
-        Some((decision.unwrap_or(State::Next), edits))
-    }
-
-    /// Runs one directive, and tells the observer where there is one.
-    fn run_directive(
-        &self,
-        directive: &Directive,
-        file: &RuleFile,
-        stage: Stage,
-    ) -> Result<State, Diagnostic> {
-        let run = || directive.run(&self.rules.engine, &file.path, &self.stand);
-        let Some(observer) = &self.observer else {
-            return run();
-        };
-        let start = Instant::now();
-        let result = run();
-        observer.ran(&Run {
-            stage,
-            file: &file.path,
-            position: line_and_column(directive.position),
-            kind: directive.kind.keyword(),
-            name: &directive.name,
-            result: result.as_ref().map(ToString::to_string),
-            took: start.elapsed(),
-        });
-        result
-    }
-
-    /// What `file` decides at a stage whose edits stay whatever it decides.
-    fn decide(&self, file: &RuleFile, stage: Stage, transaction: &mut Transaction) -> State {
-        let executed = self.execute(file, stage, transaction);
-        executed.map_or(State::Next, |(state, _)| state)
     }
 }
 
