@@ -136,6 +136,16 @@ in
     }
     // optionalAttrs cfg.saslauthd.enable { saslauthd = { }; };
 
+    # It needs no right of its own: the daemon's socket is open to every user.
+    services.mail.sendmailSetuidWrapper = lib.mkIf cfg.sendmail.enable {
+      program = "sendmail";
+      source = lib.getExe' cfg.package "sendmail";
+      owner = "root";
+      group = "root";
+      setuid = false;
+      setgid = false;
+    };
+
     services.saslauthd.enable = lib.mkIf cfg.saslauthd.enable true;
     security.pam.services = lib.mkIf cfg.saslauthd.enable { smtp = { }; };
 

@@ -305,6 +305,16 @@ in
       '';
     };
 
+    sendmail.enable = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = ''
+        Whether programs of this machine send mail by this server: its `sendmail` becomes that of the system,
+        {file}`/run/wrappers/bin/sendmail`. Every user may send; the message says who did.
+      '';
+    };
+
     credentials = mkOption {
       type = types.attrsOf ours.secretFile;
       default = { };

@@ -49,10 +49,7 @@ rustPlatform.buildRustPackage {
 
   # The plain unit files are for distributions that are not NixOS: `systemctl link`, or copy.
   postInstall =
-    ''
-      ln -s vsmtp $out/bin/vqueue
-    ''
-    + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
       $out/bin/vsmtp man >vsmtp.1
       installManPage vsmtp.1
       for shell in bash fish zsh; do

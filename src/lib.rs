@@ -16,7 +16,7 @@
 //! | 2 | [`rules`] | policy: the vSL rules, stage by stage, and the built-in guard |
 //! | 3 | [`server`] | receives: listeners, and the loop that drives one session |
 //! | 3 | [`delivery`] | sends: from the queue to a mailbox or to the next server |
-//! | 4 | [`control`] | what the programs of this machine ask: the queue, looked at and changed |
+//! | 4 | [`control`] | what the programs of this machine ask: to look at the queue, to change it, to take mail |
 //! | 4 | [`config`] | the only place that knows every option |
 //! | 5 | [`daemon`] | systemd's sockets, readiness, signals; builds and joins everything |
 //! | 5 | [`quickstart`] | a demo configuration, made on the spot |
@@ -32,6 +32,7 @@
 //!                                                 ├─ rules          on Step::Ask, stage by stage
 //!                                                 └─ queue          a draft fills while DATA arrives
 //!           final dot: rules (preq) → trace header field → queue.commit (durable) → 250
+//! program of this machine ─ control ─ server::connection, the same without rules
 //! queue ─ rules (postq, delivery) ─ delivery::worker ─┬─ delivery::relay ─ smtp::client ─ next hop
 //!                                                     ├─ delivery::maildir
 //!                                                     └─ mail::dsn ─ queue

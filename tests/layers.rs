@@ -74,7 +74,20 @@ const LAYERS: [(&str, &[&str]); 20] = [
         ],
     ),
     ("quickstart", &["mail"]),
-    ("commands", &["config", "control", "mail"]),
+    (
+        "commands",
+        &[
+            "config",
+            "control",
+            "daemon",
+            "mail",
+            "quickstart",
+            "rules::Manual",
+            "script::Diagnostic",
+            "simulate",
+            "units",
+        ],
+    ),
     ("manual", &[]),
     ("units", &[]),
     (
@@ -88,21 +101,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "smtp",
         ],
     ),
-    (
-        "main",
-        &[
-            "commands",
-            "config",
-            "daemon",
-            "manual",
-            "quickstart",
-            "units",
-            "mail::Service",
-            "rules::Manual",
-            "script::Diagnostic",
-            "simulate",
-        ],
-    ),
+    ("main", &["commands", "manual", "simulate"]),
 ];
 
 /// Sans-IO: these can be read, tested and fuzzed without a world around them.

@@ -21,6 +21,8 @@ pub fn trials() -> Vec<Trial> {
         trial("csv_is_reloaded", csv_reload),
         trial("sqlite", sqlite),
         trial("sqlite_greylist_of_many_sessions", greylist),
+        #[cfg(not(feature = "postgresql"))]
+        trial("database_that_is_not_built_in", not_built_in),
         trial("a_hundred_that_wait_slow_nobody", a_hundred),
     ]
 }
@@ -247,7 +249,7 @@ fn csv() {
                 "services::users.get(address(\"jane@example.com\")).len()",
                 "2",
             ),
-            ("services::users.query(\"nobody\")", "[]"),
+            ("services::users.get(\"nobody\")", "[]"),
             ("services::other.get(\"a\")[1]", "b,c"),
             ("services::users.set([\"x\"])", FAILED),
             ("services::seen.get(\"192.0.2.1\").is_empty()", "true"),
@@ -417,6 +419,18 @@ fn greylist() {
     for session in sessions {
         session.join().unwrap();
     }
+}
+
+#[cfg(not(feature = "postgresql"))]
+fn not_built_in() {
+    let filter =
+        "const db = postgresql::connect(#{ url: \"postgresql://localhost/mail\" });\n#{}\n";
+    let configuration = Configuration::new().filter(filter);
+    let exit = Start::new(configuration).exit();
+    assert_eq!(exit.status.code(), Some(78));
+    let expected = "filter.vsl:1:24: this vsmtp is built without postgresql: build it with \
+                    `cargo build --release --features postgresql`";
+    assert!(exit.log.contains(expected), "{}", exit.log);
 }
 
 /// A hundred sessions whose rules wait for a command, two worker threads, and one session that wants nothing of it.

@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("check_shows_the_line", check_shows_the_line),
         trial("a_rule_that_fails_is_logged_with_its_line", running),
+        trial("a_rule_beyond_its_limits_fails", limits),
     ]
 }
 
@@ -65,4 +66,57 @@ fn running() {
         "filter.vsl:3:30: function not found: state::deny (integer): it is state::deny() -> state or state::deny(code: object) -> state",
         "line=\"helo: [ rule \\\"a\\\" || state::deny(no()) ],\"",
     ]);
+}
+
+/// `app.vsl.limits` are those that hold.
+fn limits() {
+    for (key, value, body, expected) in [
+        (
+            "operations",
+            "500",
+            "for i in 0..1000 {}",
+            "took more than 500 operations",
+        ),
+        ("deadline", "\"20ms\"", "loop {}", "ran for more than 20ms"),
+        ("call_depth", "2", "f(9)", "too many nested calls"),
+        (
+            "string_size",
+            "10",
+            "let a = \"0123456789\"; a += a",
+            "exceeds its limit",
+        ),
+        (
+            "array_size",
+            "2",
+            "let a = []; for i in 0..3 { a.push(i) }",
+            "exceeds its limit",
+        ),
+        (
+            "map_size",
+            "2",
+            "let a = #{}; for i in 0..3 { a.set(`${i}`, i) }",
+            "exceeds its limit",
+        ),
+    ] {
+        let rules = format!(
+            "fn f(n) {{ if n > 0 {{ f(n - 1) }} }}\n#{{ helo: [ rule \"a\" || {{ {body}; state::next() }} ] }}"
+        );
+        for (configuration, answer) in [
+            (Configuration::new(), (body != "loop {}").then_some("250")),
+            (
+                Configuration::new().set(&format!("app.vsl.limits.{key}"), value),
+                Some("451"),
+            ),
+        ] {
+            // Within the limits that nobody has set, all but one end well.
+            let Some(answer) = answer else { continue };
+            let mut daemon = Daemon::start(configuration.filter(&rules));
+            let mut client = Client::connect(daemon.smtp());
+            client.reply().expect("220");
+            client.command("EHLO client.example.net").expect(answer);
+            if answer == "451" {
+                daemon.wait_for_log(&[expected]);
+            }
+        }
+    }
 }

@@ -852,8 +852,8 @@ fn misbehaviour() {
         assert!(answer.contains("\"malformed\""), "{answer}");
     }
     assert!(!said(&long).contains("done"));
-    // Many who say nothing, and some that never read.
-    let idle: Vec<UnixStream> = (0..10).map(|_| connect()).collect();
+    // More than are served at a time who say nothing, and one that never reads: whoever comes next waits a little.
+    let idle: Vec<UnixStream> = (0..70).map(|_| connect()).collect();
     let mut deaf = connect();
     deaf.write_all(b"{\"op\":\"list\",\"targets\":[]}\n")
         .unwrap();

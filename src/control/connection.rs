@@ -29,13 +29,7 @@ pub(super) async fn serve(
     uid: u32,
     desk: Arc<Desk>,
 ) -> io::Result<Option<UnixStream>> {
-    let mut greeting = Vec::new();
-    let said = Greeting {
-        vsmtp: env!("CARGO_PKG_VERSION").to_owned(),
-        spool: desk.spool.clone(),
-    };
-    append_line(&mut greeting, &said);
-    write(&mut stream, &greeting).await?;
+    write(&mut stream, &greeting(&desk)).await?;
     let request = timeout(REQUEST_TIMEOUT, read_request(&mut stream)).await;
     let request = request.map_err(|_| ErrorKind::TimedOut)??;
     let answered = match request {
@@ -81,16 +75,21 @@ async fn refuse(stream: &mut UnixStream, refusal: Refusal) -> io::Result<()> {
 }
 
 /// Tells a peer that it is one too many.
-pub(super) async fn turn_away(mut stream: UnixStream, desk: Arc<Desk>) -> io::Result<()> {
-    let mut said = Vec::new();
+pub(super) async fn turn_away(mut stream: UnixStream, desk: Arc<Desk>) {
+    let mut said = greeting(&desk);
+    Answer::Refused(Refusal::Overloaded).write_to(&mut said);
+    // A socket this new takes so few octets at once, or its peer is gone.
+    let _ = timeout(REQUEST_TIMEOUT, stream.write_all(&said)).await;
+}
+
+fn greeting(desk: &Desk) -> Vec<u8> {
+    let mut line = Vec::new();
     let greeting = Greeting {
         vsmtp: env!("CARGO_PKG_VERSION").to_owned(),
         spool: desk.spool.clone(),
     };
-    append_line(&mut said, &greeting);
-    Answer::Refused(Refusal::Overloaded).write_to(&mut said);
-    // A socket this new takes so few octets at once, or its peer is gone.
-    stream.write_all(&said).await
+    append_line(&mut line, &greeting);
+    line
 }
 
 /// The line of the request. The peer waits for its answer, and says no more.

@@ -44,10 +44,14 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
 /// How many are served at the same time: of the owners, and of all others.
-const OWNERS: usize = 16;
+const OWNERS: usize = 64;
 const OTHERS: usize = 64;
+/// How many more may wait for a place, and for how long: a machine whose jobs all end at midnight has much to say at once.
+const WAITING: usize = 512;
+const WAITING_TIMEOUT: Duration = Duration::from_secs(20);
 /// After an accept that failed for want of resources.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a message that is being handed in may still take when the daemon stops.
@@ -109,12 +113,15 @@ pub async fn run(socket: Socket, desk: Desk, shutdown: impl Future<Output = ()>)
         let [owners, others] = &places;
         let places = if desk.is_owner(uid) { owners } else { others };
         let (desk, places) = (Arc::clone(&desk), Arc::clone(places));
-        connections.spawn(answer(stream, uid, desk, places, stopping.clone()));
+        match connections.len() < OWNERS + OTHERS + WAITING {
+            true => drop(connections.spawn(answer(stream, uid, desk, places, stopping.clone()))),
+            false => drop(connections.spawn(connection::turn_away(stream, desk))),
+        }
     }
     drop(socket);
     stop.send_replace(true);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+    if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("some messages of local programs did not end in time and were dropped");
     }
 }
@@ -126,10 +133,8 @@ async fn answer(
     places: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Ok(_place) = places.try_acquire() else {
-        // It learns from the end of the stream what it could not be told.
-        let _ = connection::turn_away(stream, desk).await;
-        return;
+    let Ok(Ok(_place)) = timeout(WAITING_TIMEOUT, places.acquire()).await else {
+        return connection::turn_away(stream, desk).await;
     };
     let served = tokio::select! {
         served = connection::serve(stream, uid, Arc::clone(&desk)) => served,

@@ -15,6 +15,9 @@ const BINARY: u16 = 63;
 /// After so long without a question a connection is tried before it is used: the server may have closed it.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// After so long without a word the server is asked whether it is there, lest one that is gone is waited for.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// A database of a MySQL or MariaDB server.
 #[derive(Debug)]
 pub struct Mysql {
@@ -85,6 +88,7 @@ fn options(endpoint: &Endpoint) -> Opts {
         .user(endpoint.user.clone())
         .pass(endpoint.password.clone())
         .db_name(endpoint.database.clone())
+        .tcp_keepalive(Some(KEEPALIVE))
         // Else a server on this machine says where its socket is, and is asked there.
         .prefer_socket(false);
     if let Some(socket) = &endpoint.socket {

@@ -120,7 +120,7 @@ class Machine:
         # The other names of the program, as the package has them.
         programs = upper / "opt/vsmtp/bin"
         programs.mkdir(parents=True)
-        for name in ("vqueue",):
+        for name in ("mailq", "newaliases", "sendmail", "vqueue"):
             (programs / name).symlink_to("vsmtp")
         layers = f"lowerdir={self._site.base},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, self._root)

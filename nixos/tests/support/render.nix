@@ -69,6 +69,14 @@ let
       echo 'nameserver ${address}' >>etc/resolv.conf
     '') networking.nameservers;
 
+  # Where NixOS has wrappers, made at each boot.
+  renderSendmail =
+    wrapper:
+    lib.optionalString (wrapper != null) ''
+      install -d etc/tmpfiles.d
+      echo 'L /run/wrappers/bin/sendmail - - - - ${wrapper.source}' >etc/tmpfiles.d/vsmtp-test.conf
+    '';
+
   renderNode =
     name: node:
     let
@@ -82,6 +90,7 @@ let
         cd $out/${name}
       ''
       + renderNetwork node.networking
+      + renderSendmail node.services.mail.sendmailSetuidWrapper
       + lib.concatStrings (lib.mapAttrsToList renderUnit (ours node.systemd.units))
       + lib.concatMapStrings renderFile (lib.attrValues (ours node.environment.etc))
       + lib.concatMapStrings renderUser (lib.attrValues (ours node.users.users))

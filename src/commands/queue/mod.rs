@@ -10,6 +10,7 @@ mod output;
 mod stats;
 mod text;
 
+use super::report;
 use clap::{Args, Parser, Subcommand};
 use output::{Output, progress};
 use std::io::{self, ErrorKind};
@@ -272,7 +273,7 @@ fn account(summary: &Summary) -> Result<(), Failure> {
 }
 
 fn complain(what: impl std::fmt::Display) {
-    crate::say(io::stderr(), what);
+    report::say(io::stderr(), what);
 }
 
 fn exit_code(error: &Error) -> u8 {

@@ -156,7 +156,14 @@ impl Conversation {
             match (code, text.as_bytes().get(3)) {
                 (Some(_), Some(b'-')) => {}
                 (Some(code), _) => return Ok(Reply { code, text }),
-                (None, _) => return Err(gone(io::ErrorKind::UnexpectedEof.into())),
+                (None, _) if text.is_empty() => {
+                    return Err(gone(io::ErrorKind::UnexpectedEof.into()));
+                }
+                // It speaks no SMTP with those who are too many.
+                (None, _) => {
+                    let what = "the daemon serves too many others: try again";
+                    return Err(Failure::new(EX_TEMPFAIL, what));
+                }
             }
         }
     }

@@ -11,7 +11,7 @@
 mod conversation;
 mod letter;
 
-use super::queue;
+use super::{queue, report};
 use clap::Parser;
 use conversation::Conversation;
 use letter::Letter;
@@ -172,7 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            crate::say(io::stderr(), format_args!("sendmail: {}", failure.what));
+            report::say(io::stderr(), format_args!("sendmail: {}", failure.what));
             ExitCode::from(failure.code)
         }
     }
@@ -194,7 +194,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     if recipients.is_empty() {
         return Err(Failure::new(EX_USAGE, "no recipient is named"));
     }
-    let mut conversation = Conversation::begin(connect(arguments)?)?;
+    let mut conversation = begin(arguments)?;
     let sender = match arguments.sender.as_deref() {
         Some("" | "<>") => None,
         Some(sender) => Some(conversation.address(sender)?),
@@ -214,7 +214,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     };
     let said = conversation.hand_in(sender.as_ref(), &addresses, &wishes, &mut letter)?;
     if arguments.verbose > 0 {
-        crate::say(io::stderr(), said);
+        report::say(io::stderr(), said);
     }
     Ok(())
 }
@@ -222,10 +222,9 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
 /// `-bs`: whoever called us speaks SMTP with the daemon itself.
 fn converse(arguments: &Arguments) -> Result<(), Failure> {
     let mut from_daemon = connect(arguments).inspect_err(|_| {
-        crate::say(io::stdout(), "421 4.3.2 Service not available\r");
+        report::say(io::stdout(), "421 4.3.2 Service not available\r");
     })?;
     let gone = |error: io::Error| Failure::new(EX_TEMPFAIL, error.to_string());
-    let mut to_daemon = from_daemon.try_clone().map_err(gone)?;
     let mut said = [0; 8192];
     let mut begun = false;
     loop {
@@ -237,28 +236,42 @@ fn converse(arguments: &Arguments) -> Result<(), Failure> {
         }
         // Nothing is said to the daemon before it has begun to speak SMTP.
         if !std::mem::replace(&mut begun, true) {
-            let mut to_daemon = to_daemon.try_clone().map_err(gone)?;
+            let mut to_daemon = from_daemon.try_clone().map_err(gone)?;
             std::thread::spawn(move || {
                 // Either end closes when it likes.
                 let _ = io::copy(&mut io::stdin().lock(), &mut to_daemon);
                 let _ = to_daemon.shutdown(Shutdown::Write);
             });
         }
-        to_daemon.flush().map_err(gone)?;
+    }
+}
+
+/// A session with the daemon. One that goes away before it has begun is of a daemon that is being restarted.
+fn begin(arguments: &Arguments) -> Result<Conversation, Failure> {
+    let start = Instant::now();
+    loop {
+        match connect(arguments).and_then(Conversation::begin) {
+            Err(failure) if failure.code == EX_TEMPFAIL && start.elapsed() < RESTART => {
+                std::thread::sleep(RESTART_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
 }
 
 /// The daemon; one that is just being restarted is waited for.
 fn connect(arguments: &Arguments) -> Result<UnixStream, Failure> {
-    // What cannot be read, by this user or at all, leaves the default, and that is where most daemons are.
-    let config = config::load_in(&arguments.config, &Environment::of_the_daemon()).config;
-    let mut sockets = vec![config.control, config.queue.dirpath.join("control")];
-    sockets.dedup();
     let start = Instant::now();
     loop {
+        // Each time anew: where the socket is by default is known by its folder, which comes and goes with the daemon. What
+        // cannot be read, by this user or at all, leaves the default, and that is where most daemons are.
+        let config = config::load_in(&arguments.config, &Environment::of_the_daemon()).config;
+        let mut sockets = vec![config.control, config.queue.dirpath.join("control")];
+        sockets.dedup();
         match control::submit(&sockets) {
             Ok(Some(stream)) => return Ok(stream),
-            Ok(None) if start.elapsed() < RESTART => std::thread::sleep(RESTART_PAUSE),
+            // Without the first socket there is the way to the second, which is closed to most users.
+            Ok(None) | Err(_) if start.elapsed() < RESTART => std::thread::sleep(RESTART_PAUSE),
             Ok(None) => {
                 let what = "the daemon is not running: the message is not sent";
                 return Err(Failure::new(EX_TEMPFAIL, what));

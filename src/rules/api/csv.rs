@@ -54,7 +54,7 @@ pub(super) mod functions {
     ///     ]
     /// }
     /// ```
-    #[rhai_fn(global, name = "get", name = "query", pure, return_raw)]
+    #[rhai_fn(global, pure, return_raw)]
     pub fn get(
         call: NativeCallContext<'_>,
         records: &mut SharedRecords,

@@ -24,9 +24,9 @@ pub(super) mod functions {
     /// ```vsl services/greylist.vsl
     /// export const db = sqlite::connect(#{
     ///     path: "greylist.db",
-    ///     schema: "CREATE TABLE IF NOT EXISTS seen (
+    ///     schema: `CREATE TABLE IF NOT EXISTS seen (
     ///         client TEXT, sender TEXT, recipient TEXT, at INTEGER NOT NULL DEFAULT (unixepoch()),
-    ///         PRIMARY KEY (client, sender, recipient))",
+    ///         PRIMARY KEY (client, sender, recipient))`,
     ///     timeout: "5s",      // the default
     ///     connections: 4,     // the default: so many statements at once
     /// });

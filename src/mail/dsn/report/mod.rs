@@ -5,6 +5,7 @@
 //! caller sees to both. Every value that a stranger chose passes [`fields`], which lets no line break through.
 
 mod fields;
+mod quoted_printable;
 mod text;
 
 use self::fields::Fields;
@@ -13,6 +14,7 @@ use crate::mail::{Address, Body, Status};
 use jiff::Zoned;
 use jiff::fmt::rfc2822;
 use memchr::memmem;
+use std::borrow::Cow;
 
 /// What was done about a recipient (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,23 +110,20 @@ pub struct Composed {
 impl Report<'_> {
     /// Writes the report.
     pub fn compose(&self) -> Composed {
-        let human = self.human();
-        let machine = self.machine();
-        let returned = self.returned();
-        let parts = [human.as_slice(), &machine, returned];
-        let eight_bit = !parts.iter().all(|part| part.is_ascii());
-        let international = self.is_international();
+        let types = self.content_types();
+        let (human, machine, returned) = (self.human(), self.machine(), self.returned());
+        let [human_type, machine_type, returned_type] = types;
+        let parts = [
+            Part::new(human_type, &human),
+            Part::new(machine_type, &machine),
+            Part::new(returned_type, returned),
+        ];
+        let eight_bit = parts.iter().any(|part| part.encoding == Some("8bit"));
         let boundary = self.boundary(&parts);
         let mut content = self.header_section(&boundary, eight_bit);
-        for (content_type, part) in self.content_types().into_iter().zip(parts) {
+        for part in &parts {
             content.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
-            content.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
-            if !part.is_ascii() {
-                content.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
-            }
-            content.extend_from_slice(b"\r\n");
-            content.extend_from_slice(part);
-            content.extend_from_slice(b"\r\n");
+            part.write(&mut content);
         }
         content.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Composed {
@@ -133,7 +132,7 @@ impl Report<'_> {
                 true => Body::EightBitMime,
                 false => Body::SevenBit,
             },
-            smtputf8: international || !self.to.is_ascii(),
+            smtputf8: self.is_international() || !self.to.is_ascii(),
         }
     }
 
@@ -171,7 +170,7 @@ impl Report<'_> {
     }
 
     /// A boundary that stands in none of the parts, whatever somebody has put there.
-    fn boundary(&self, parts: &[&[u8]]) -> String {
+    fn boundary(&self, parts: &[Part<'_>]) -> String {
         let base: String = self
             .id
             .chars()
@@ -179,7 +178,7 @@ impl Report<'_> {
             .collect();
         let taken = |boundary: &String| {
             let needle = memmem::Finder::new(boundary.as_bytes());
-            parts.iter().any(|part| needle.find(part).is_some())
+            parts.iter().any(|part| needle.find(&part.octets).is_some())
         };
         // Each candidate of a finite text can be in it at most once, so that one is free.
         let mut number = 0_u64;
@@ -249,6 +248,47 @@ impl Report<'_> {
         }
         let end = memmem::find(content, b"\r\n\r\n").map_or(content.len(), |at| at + 2);
         content.get(..end).unwrap_or_default()
+    }
+}
+
+/// A part of the report, as it is sent.
+struct Part<'a> {
+    content_type: &'static str,
+    /// `None`: ASCII as it is.
+    encoding: Option<&'static str>,
+    octets: Cow<'a, [u8]>,
+}
+
+impl<'a> Part<'a> {
+    /// Text becomes ASCII: a report goes to the server of the sender, which may take nothing else, and nobody hears of a
+    /// report that fails. A message must not be encoded again (RFC 2046 §5.2.1).
+    fn new(content_type: &'static str, octets: &'a [u8]) -> Self {
+        let (encoding, octets) = if octets.is_ascii() {
+            (None, octets.into())
+        } else if content_type.starts_with("text/") {
+            (
+                Some("quoted-printable"),
+                quoted_printable::encode(octets).into(),
+            )
+        } else {
+            (Some("8bit"), octets.into())
+        };
+        Self {
+            content_type,
+            encoding,
+            octets,
+        }
+    }
+
+    fn write(&self, content: &mut Vec<u8>) {
+        content.extend_from_slice(format!("Content-Type: {}\r\n", self.content_type).as_bytes());
+        if let Some(encoding) = self.encoding {
+            let field = format!("Content-Transfer-Encoding: {encoding}\r\n");
+            content.extend_from_slice(field.as_bytes());
+        }
+        content.extend_from_slice(b"\r\n");
+        content.extend_from_slice(&self.octets);
+        content.extend_from_slice(b"\r\n");
     }
 }
 
