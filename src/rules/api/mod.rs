@@ -158,6 +158,7 @@ pub(super) fn summary(namespace: &str) -> &'static str {
         "net" => include_str!("net.rs"),
         "postgresql" => include_str!("postgresql.rs"),
         "redis" => include_str!("redis.rs"),
+        "smtp" => include_str!("smtp.rs"),
         "sqlite" => include_str!("sqlite.rs"),
         "state" => include_str!("state.rs"),
         "time" => include_str!("time.rs"),
