@@ -33,6 +33,10 @@ struct State {
     ready: VecDeque<Entry>,
     /// Ready, or taken and not settled.
     claimed: HashSet<MessageId>,
+    /// When the index was read last.
+    read: Timestamp,
+    /// Whether there may be attempts that were set before the clock went back.
+    stranded: bool,
 }
 
 impl Default for State {
@@ -42,6 +46,9 @@ impl Default for State {
             filed: None,
             ready: VecDeque::new(),
             claimed: HashSet::new(),
+            read: Timestamp::MIN,
+            // The clock may have gone back while nobody looked.
+            stranded: true,
         }
     }
 }
@@ -135,16 +142,28 @@ impl Due {
                 return Ok(Next::Ready);
             }
         }
-        let beyond = BATCH + self.state().claimed.len();
-        let stranded = store.due(horizon.successor(), DueKey::MAX, beyond)?;
-        if self.make_ready(store, &stranded, now, &damaged)? {
-            return Ok(Next::Ready);
+        if self.watch_clock(now) {
+            let beyond = BATCH + self.state().claimed.len();
+            let stranded = store.due(horizon.successor(), DueKey::MAX, beyond)?;
+            if self.make_ready(store, &stranded, now, &damaged)? {
+                return Ok(Next::Ready);
+            }
+            // Those in somebody's hands may come back as they were.
+            self.state().stranded = !stranded.is_empty();
         }
         let next = store.due(end.successor(), DueKey::MAX, 1)?;
         Ok(next.first().map_or(Next::Never, |key| {
             let at = i64::try_from(key.at).unwrap_or(i64::MAX);
             Next::At(Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX))
         }))
+    }
+
+    /// Whether attempts may be further away than any is ever set.
+    fn watch_clock(&self, now: Timestamp) -> bool {
+        let mut state = self.state();
+        state.stranded |= now < state.read;
+        state.read = now;
+        state.stranded
     }
 
     fn make_ready(
